@@ -1,0 +1,330 @@
+//! One entry of `hosts.json`: which keys there are, their defaults, and what may be shown of them.
+
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+
+use serde_json::{Map, Value, json};
+use wol::{MacAddr, SecureOn};
+
+use super::parse::{Keys, type_of};
+use super::{
+    DEFAULT_EVENTS_PATH, DEFAULT_HEARTBEAT_PATH, DEFAULT_LABSTATION_EXE, Host, Problem, Transport,
+    WakeAccess, WinrmAccess, WinrmTrust,
+};
+use crate::{HostName, LabId};
+
+const KNOWN_KEYS: &[&str] = &[
+    "name",
+    "address",
+    "winrm_user",
+    "winrm_pass",
+    "winrm_transport",
+    "winrm_port",
+    "winrm_use_ssl",
+    "use_ssl",
+    "winrm_ca_file",
+    "winrm_cert_sha256",
+    "tls_server_name",
+    "mac",
+    "broadcast",
+    "wol_port",
+    "wol_interface",
+    "wol_source",
+    "wol_password",
+    "wake_attempts",
+    "ping_target",
+    "labstation_exe",
+    "heartbeat_path",
+    "events_path",
+    "labs",
+];
+
+pub(super) fn read(
+    at: usize,
+    map: &Map<String, Value>,
+    env: &dyn Fn(&str) -> Option<String>,
+    problems: &mut Vec<Problem>,
+) -> Option<Host> {
+    let label = map
+        .get("name")
+        .and_then(Value::as_str)
+        .map(str::trim)
+        .filter(|name| !name.is_empty());
+    let before = problems.len();
+    let host = label.map_or_else(|| format!("hosts[{at}]"), |name| name.chars().take(64).collect());
+    let mut keys = Keys {
+        host,
+        map,
+        env,
+        problems,
+    };
+
+    let name = keys.parsed("name", HostName::parse);
+    if name.is_none() && label.is_none() {
+        keys.problem("name", "is missing");
+    }
+    let address = keys.parsed("address", check_address);
+    if address.is_none() && map.get("address").is_none_or(Value::is_null) {
+        keys.problem("address", "is missing");
+    }
+    let winrm = winrm(&mut keys);
+    let wake = wake(&mut keys);
+    let ping_target = keys.parsed("ping_target", check_address);
+    let labs = labs(&mut keys);
+    let labstation_exe = keys
+        .parsed("labstation_exe", check_path)
+        .unwrap_or_else(|| DEFAULT_LABSTATION_EXE.into());
+    let heartbeat_path = keys
+        .parsed("heartbeat_path", check_path)
+        .unwrap_or_else(|| DEFAULT_HEARTBEAT_PATH.into());
+    let events_path = keys
+        .parsed("events_path", check_path)
+        .unwrap_or_else(|| DEFAULT_EVENTS_PATH.into());
+    if keys.problems.len() > before {
+        return None;
+    }
+    let extra = map.iter().filter(|(key, _)| !KNOWN_KEYS.contains(&key.as_str()));
+    let address = address?;
+    Some(Host {
+        name: name?,
+        ping_target: ping_target.unwrap_or_else(|| address.clone()),
+        address,
+        winrm: winrm?,
+        wake,
+        labstation_exe,
+        heartbeat_path,
+        events_path,
+        labs,
+        extra: extra.map(|(key, value)| (key.clone(), value.clone())).collect(),
+    })
+}
+
+fn winrm(keys: &mut Keys<'_>) -> Option<WinrmAccess> {
+    let before = keys.problems.len();
+    let user = keys.secret("winrm_user");
+    let password = keys.secret("winrm_pass");
+    for (key, value) in [("winrm_user", &user), ("winrm_pass", &password)] {
+        if value.is_none() && keys.problems.len() == before {
+            keys.problem(key, "is missing or empty");
+        }
+    }
+    let word = keys
+        .text("winrm_transport")
+        .map_or_else(|| "ntlm".to_owned(), |word| word.to_lowercase());
+    let transport = match word.as_str() {
+        "ntlm" => Some(Transport::Ntlm),
+        "negotiate" => Some(Transport::Negotiate),
+        "basic" | "plaintext" | "ssl" => Some(Transport::Basic),
+        "credssp" => {
+            keys.problem(
+                "winrm_transport",
+                "\"credssp\" hands the password to the host and is not supported; use \"ntlm\"",
+            );
+            None
+        }
+        "kerberos" | "certificate" => {
+            keys.problem(
+                "winrm_transport",
+                format!("{word:?} is not supported by this release; use \"ntlm\""),
+            );
+            None
+        }
+        _ => {
+            keys.problem(
+                "winrm_transport",
+                format!("{word:?} is none of ntlm, negotiate, basic, plaintext, ssl"),
+            );
+            None
+        }
+    };
+    let given_port = keys
+        .number("winrm_port", 1..=65_535)
+        .and_then(|port| u16::try_from(port).ok());
+    let asked = keys.switch("winrm_use_ssl").or_else(|| keys.switch("use_ssl"));
+    let use_tls = asked.unwrap_or(word == "ssl" || given_port == Some(5986));
+    let trust = trust(keys);
+    let tls_server_name = keys.parsed("tls_server_name", check_address);
+    Some(WinrmAccess {
+        user: user?,
+        password: password?.into(),
+        transport: transport?,
+        port: given_port.unwrap_or(if use_tls { 5986 } else { 5985 }),
+        use_tls,
+        trust,
+        tls_server_name,
+    })
+}
+
+fn trust(keys: &mut Keys<'_>) -> WinrmTrust {
+    let ca_file = keys.text("winrm_ca_file").map(PathBuf::from);
+    let pin = keys.parsed("winrm_cert_sha256", parse_sha256);
+    match (ca_file, pin) {
+        (Some(_), Some(_)) => {
+            keys.problem(
+                "winrm_cert_sha256",
+                "is given together with winrm_ca_file; choose one",
+            );
+            WinrmTrust::SystemRoots
+        }
+        (Some(file), None) => WinrmTrust::CaFile(file),
+        (None, Some(pin)) => WinrmTrust::PinnedSha256(pin),
+        (None, None) => WinrmTrust::SystemRoots,
+    }
+}
+
+fn wake(keys: &mut Keys<'_>) -> WakeAccess {
+    let port = keys
+        .number("wol_port", 1..=65_535)
+        .and_then(|port| u16::try_from(port).ok());
+    let secure_on = keys.secret("wol_password").and_then(|text| {
+        let parsed = text.parse::<SecureOn>();
+        if parsed.is_err() {
+            keys.problem("wol_password", "is no SecureOn password of 4 or 6 bytes");
+        }
+        parsed.ok()
+    });
+    WakeAccess {
+        mac: keys.parsed("mac", str::parse::<MacAddr>),
+        broadcast: keys
+            .parsed("broadcast", parse_ipv4)
+            .unwrap_or(Ipv4Addr::BROADCAST),
+        port: port.unwrap_or(9),
+        attempts: keys.number("wake_attempts", 1..=100).unwrap_or(3),
+        interface: keys.parsed("wol_interface", check_interface),
+        source: keys.parsed("wol_source", parse_ipv4),
+        secure_on,
+    }
+}
+
+fn labs(keys: &mut Keys<'_>) -> Vec<LabId> {
+    let Some(value) = keys.map.get("labs").filter(|value| !value.is_null()) else {
+        return Vec::new();
+    };
+    let Value::Array(items) = value else {
+        keys.problem(
+            "labs",
+            format!("must be a list of lab ids, is {}", type_of(value)),
+        );
+        return Vec::new();
+    };
+    let mut labs = Vec::new();
+    for item in items {
+        match item {
+            Value::String(text) => labs.push(LabId::new(text)),
+            Value::Number(number) => labs.push(LabId::new(&number.to_string())),
+            other => keys.problem(
+                "labs",
+                format!("holds {}, lab ids are text or numbers", type_of(other)),
+            ),
+        }
+    }
+    labs.retain(|lab| !lab.is_blank());
+    labs
+}
+
+fn parse_ipv4(text: &str) -> Result<Ipv4Addr, String> {
+    text.parse().map_err(|_| format!("{text:?} is no IPv4 address"))
+}
+
+/// An IP address, or a name of DNS characters: nothing that a resolver, a URL or a log could read otherwise.
+fn check_address(text: &str) -> Result<String, String> {
+    let is_name = text.len() <= 253
+        && !text.starts_with('-')
+        && text
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_'));
+    if is_name || text.parse::<std::net::IpAddr>().is_ok() {
+        Ok(text.to_owned())
+    } else {
+        Err(format!("{text:?} is neither an IP address nor a host name"))
+    }
+}
+
+fn check_interface(text: &str) -> Result<String, String> {
+    // Linux keeps interface names in 16 bytes including the final zero.
+    let fits = text.len() <= 15 && text.chars().all(|c| c.is_ascii_graphic() && c != '/');
+    if fits {
+        Ok(text.to_owned())
+    } else {
+        Err(format!("{text:?} is no interface name"))
+    }
+}
+
+/// A full Windows path that reads the same to the command shell and to the program behind it.
+fn check_path(text: &str) -> Result<String, String> {
+    let rooted = {
+        let mut chars = text.chars();
+        let drive = chars.next().is_some_and(|c| c.is_ascii_alphabetic()) && chars.next() == Some(':');
+        drive && matches!(chars.next(), Some('\\' | '/'))
+    };
+    if !rooted && !text.starts_with(r"\\") {
+        return Err(format!(
+            "{text:?} is no full Windows path such as C:\\LabStation\\LabStation.exe"
+        ));
+    }
+    if let Some(bad) = text
+        .chars()
+        .find(|c| matches!(c, '"' | '%' | '<' | '>' | '|' | '*' | '?'))
+    {
+        return Err(format!(
+            "{text:?} contains {bad:?}, which is not allowed in a path here"
+        ));
+    }
+    if text.len() > 260 {
+        Err("is longer than 260 characters".into())
+    } else {
+        Ok(text.to_owned())
+    }
+}
+
+fn parse_sha256(text: &str) -> Result<[u8; 32], String> {
+    let hex: String = text.chars().filter(|c| !matches!(c, ':' | ' ' | '-')).collect();
+    let mut pin = [0; 32];
+    if hex.len() != 64 || !hex.is_ascii() {
+        return Err(format!("must be 64 hex digits, has {}", hex.chars().count()));
+    }
+    for (byte, pair) in pin.iter_mut().zip(hex.as_bytes().chunks(2)) {
+        let pair = std::str::from_utf8(pair).unwrap_or_default();
+        *byte = u8::from_str_radix(pair, 16).map_err(|_| format!("{pair:?} is no hex digit pair"))?;
+    }
+    Ok(pin)
+}
+
+pub(super) fn public_view(host: &Host) -> Value {
+    let transport = match host.winrm.transport {
+        Transport::Ntlm => "ntlm",
+        Transport::Negotiate => "negotiate",
+        Transport::Basic => "basic",
+    };
+    let mut view = json!({
+        "name": host.name,
+        "address": host.address,
+        "winrm_transport": transport,
+        "winrm_port": host.winrm.port,
+        "winrm_use_ssl": host.winrm.use_tls,
+        "mac": host.wake.mac.map(|mac| mac.to_string()),
+        "broadcast": host.wake.broadcast.to_string(),
+        "wol_port": host.wake.port,
+        "wake_attempts": host.wake.attempts,
+        "ping_target": host.ping_target,
+        "labstation_exe": host.labstation_exe,
+        "heartbeat_path": host.heartbeat_path,
+        "events_path": host.events_path,
+        "labs": host.labs,
+    });
+    if let Value::Object(view) = &mut view {
+        let shown = host.extra.iter().filter(|(key, value)| !looks_secret(key, value));
+        view.extend(shown.map(|(key, value)| (key.clone(), value.clone())));
+    }
+    view
+}
+
+/// Unknown keys are the operator's own: one that names a secret, or points to one, is kept but not shown.
+fn looks_secret(key: &str, value: &Value) -> bool {
+    let key = key.to_ascii_lowercase();
+    ["pass", "secret", "token", "key", "cred", "pwd"].iter().any(|word| key.contains(word))
+        || value.as_str().is_some_and(|text| text.starts_with("env:"))
+        // A nested value could hide one further down.
+        || value.is_object()
+        || value.is_array()
+}

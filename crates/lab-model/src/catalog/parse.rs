@@ -1,0 +1,183 @@
+//! From the text of `hosts.json` to entries, collecting every problem on the way.
+
+use std::collections::HashMap;
+
+use serde_json::{Map, Value};
+
+use super::{Catalog, CatalogError, Host, Problem, entry};
+
+pub(super) fn catalog(text: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<Catalog, CatalogError> {
+    let mut problems = Vec::new();
+    let entries = entries(text, &mut problems);
+    let mut hosts: Vec<Host> = Vec::new();
+    let mut first_seen: HashMap<String, usize> = HashMap::new();
+    for (at, value) in entries.iter().enumerate() {
+        let Some(map) = value.as_object() else {
+            problems.push(Problem {
+                host: format!("hosts[{at}]"),
+                key: String::new(),
+                message: format!("must be an object, is {}", type_of(value)),
+            });
+            continue;
+        };
+        let Some(host) = entry::read(at, map, env, &mut problems) else {
+            continue;
+        };
+        if let Some(first) = first_seen.insert(host.name.key().to_owned(), at) {
+            problems.push(Problem {
+                host: host.name.to_string(),
+                key: "name".into(),
+                message: format!("is used twice: by hosts[{first}] and hosts[{at}] (case does not count)"),
+            });
+        }
+        hosts.push(host);
+    }
+    if problems.is_empty() {
+        Ok(Catalog::from_hosts(hosts))
+    } else {
+        Err(CatalogError { problems })
+    }
+}
+
+fn entries(text: &str, problems: &mut Vec<Problem>) -> Vec<Value> {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let mut whole = |key: &str, message: String| {
+        problems.push(Problem {
+            host: String::new(),
+            key: key.into(),
+            message,
+        });
+        Vec::new()
+    };
+    match serde_json::from_str::<Value>(text) {
+        Err(error) => {
+            let place = format!("line {} column {}", error.line(), error.column());
+            whole("", format!("is not JSON at {place}: {error}"))
+        }
+        Ok(Value::Object(mut map)) => match map.remove("hosts") {
+            None | Some(Value::Null) => Vec::new(),
+            Some(Value::Array(entries)) => entries,
+            Some(other) => whole("hosts", format!("must be a list, is {}", type_of(&other))),
+        },
+        Ok(other) => whole(
+            "",
+            format!("must be an object with a list \"hosts\", is {}", type_of(&other)),
+        ),
+    }
+}
+
+/// How a reader of the message would call the value's type.
+pub(super) fn type_of(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "a boolean",
+        Value::Number(_) => "a number",
+        Value::String(_) => "text",
+        Value::Array(_) => "a list",
+        Value::Object(_) => "an object",
+    }
+}
+
+/// Reads the keys of one entry; a wrong one becomes a problem and its default goes on.
+pub(super) struct Keys<'a> {
+    pub(super) host: String,
+    pub(super) map: &'a Map<String, Value>,
+    pub(super) env: &'a dyn Fn(&str) -> Option<String>,
+    pub(super) problems: &'a mut Vec<Problem>,
+}
+
+impl Keys<'_> {
+    pub(super) fn problem(&mut self, key: &str, message: impl Into<String>) {
+        self.problems.push(Problem {
+            host: self.host.clone(),
+            key: key.into(),
+            message: message.into(),
+        });
+    }
+
+    /// The text under `key`; absent, null and blank are `None`.
+    pub(super) fn text(&mut self, key: &str) -> Option<String> {
+        match self.map.get(key) {
+            None | Some(Value::Null) => None,
+            Some(Value::String(text)) if text.trim().is_empty() => None,
+            Some(Value::String(text)) if text.chars().any(char::is_control) => {
+                self.problem(key, "contains a control character");
+                None
+            }
+            Some(Value::String(text)) => Some(text.trim().to_owned()),
+            Some(other) => {
+                self.problem(key, format!("must be text, is {}", type_of(other)));
+                None
+            }
+        }
+    }
+
+    /// The text under `key` read by `parse`, whose error becomes the problem.
+    pub(super) fn parsed<T, E: std::fmt::Display>(
+        &mut self,
+        key: &str,
+        parse: impl FnOnce(&str) -> Result<T, E>,
+    ) -> Option<T> {
+        let text = self.text(key)?;
+        match parse(&text) {
+            Ok(value) => Some(value),
+            Err(error) => {
+                self.problem(key, error.to_string());
+                None
+            }
+        }
+    }
+
+    /// A whole number in `range`, written as a number or as text.
+    pub(super) fn number(&mut self, key: &str, range: std::ops::RangeInclusive<u32>) -> Option<u32> {
+        let value = self.map.get(key).filter(|value| !value.is_null())?;
+        let number = match value {
+            Value::Number(number) => number.as_u64(),
+            Value::String(text) => text.trim().parse().ok(),
+            _ => None,
+        };
+        let number = number
+            .and_then(|number| u32::try_from(number).ok())
+            .filter(|number| range.contains(number));
+        if number.is_none() {
+            let shown = value.to_string();
+            let (low, high) = (range.start(), range.end());
+            self.problem(
+                key,
+                format!("must be a whole number from {low} to {high}, is {shown:.60}"),
+            );
+        }
+        number
+    }
+
+    /// A switch: a boolean, or one of the words of the contract.
+    pub(super) fn switch(&mut self, key: &str) -> Option<bool> {
+        match self.map.get(key)? {
+            Value::Null => None,
+            Value::Bool(on) => Some(*on),
+            Value::Number(number) => Some(number.as_f64() != Some(0.0)),
+            Value::String(text) => Some(!crate::is_false_word(text)),
+            other => {
+                let message = format!("must be true or false, is {}", type_of(other));
+                self.problem(key, message);
+                None
+            }
+        }
+    }
+
+    /// A secret: text, or `env:NAME`. Says which variable is missing, never what a value is.
+    pub(super) fn secret(&mut self, key: &str) -> Option<String> {
+        let text = self.text(key)?;
+        let Some(variable) = text.strip_prefix("env:") else {
+            return Some(text);
+        };
+        let value = (self.env)(variable.trim()).filter(|value| !value.is_empty());
+        if value.is_none() {
+            self.problem(
+                key,
+                format!("the variable {} is not set or empty", variable.trim()),
+            );
+        }
+        value
+    }
+}
