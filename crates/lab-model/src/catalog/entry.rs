@@ -72,13 +72,13 @@ pub(super) fn read(
     let ping_target = keys.parsed("ping_target", check_address);
     let labs = labs(&mut keys);
     let labstation_exe = keys
-        .parsed("labstation_exe", check_path)
+        .text("labstation_exe")
         .unwrap_or_else(|| DEFAULT_LABSTATION_EXE.into());
     let heartbeat_path = keys
-        .parsed("heartbeat_path", check_path)
+        .text("heartbeat_path")
         .unwrap_or_else(|| DEFAULT_HEARTBEAT_PATH.into());
     let events_path = keys
-        .parsed("events_path", check_path)
+        .text("events_path")
         .unwrap_or_else(|| DEFAULT_EVENTS_PATH.into());
     if keys.problems.len() > before {
         return None;
@@ -247,33 +247,6 @@ fn check_interface(text: &str) -> Result<String, String> {
         Ok(text.to_owned())
     } else {
         Err(format!("{text:?} is no interface name"))
-    }
-}
-
-/// A full Windows path that reads the same to the command shell and to the program behind it.
-fn check_path(text: &str) -> Result<String, String> {
-    let rooted = {
-        let mut chars = text.chars();
-        let drive = chars.next().is_some_and(|c| c.is_ascii_alphabetic()) && chars.next() == Some(':');
-        drive && matches!(chars.next(), Some('\\' | '/'))
-    };
-    if !rooted && !text.starts_with(r"\\") {
-        return Err(format!(
-            "{text:?} is no full Windows path such as C:\\LabStation\\LabStation.exe"
-        ));
-    }
-    if let Some(bad) = text
-        .chars()
-        .find(|c| matches!(c, '"' | '%' | '<' | '>' | '|' | '*' | '?'))
-    {
-        return Err(format!(
-            "{text:?} contains {bad:?}, which is not allowed in a path here"
-        ));
-    }
-    if text.len() > 260 {
-        Err("is longer than 260 characters".into())
-    } else {
-        Ok(text.to_owned())
     }
 }
 

@@ -96,7 +96,7 @@ pub struct Host {
     pub wake: WakeAccess,
     /// What is probed to see whether the host is up; the address unless the entry says otherwise.
     pub ping_target: String,
-    /// The station's program.
+    /// The station's program; whether the path is safe to send is for those to check who send it.
     pub labstation_exe: String,
     /// The heartbeat document.
     pub heartbeat_path: String,
@@ -185,9 +185,11 @@ impl fmt::Display for Problem {
 }
 
 /// The catalog is refused as a whole.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 #[error("{}", .problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
 pub struct CatalogError {
     /// Everything that is wrong, in the order of the file.
     pub problems: Vec<Problem>,
+    /// The entries that are right by themselves, so that whoever has more to check can name all of it at once.
+    pub readable: Vec<Host>,
 }

@@ -20,22 +20,24 @@ pub(super) fn catalog(text: &str, env: &dyn Fn(&str) -> Option<String>) -> Resul
             });
             continue;
         };
-        let Some(host) = entry::read(at, map, env, &mut problems) else {
-            continue;
-        };
-        if let Some(first) = first_seen.insert(host.name.key().to_owned(), at) {
+        if let Some(name) = map.get("name").and_then(Value::as_str).map(str::trim)
+            && let Some(first) = first_seen.insert(name.to_lowercase(), at)
+        {
             problems.push(Problem {
-                host: host.name.to_string(),
+                host: name.chars().take(64).collect(),
                 key: "name".into(),
                 message: format!("is used twice: by hosts[{first}] and hosts[{at}] (case does not count)"),
             });
         }
-        hosts.push(host);
+        hosts.extend(entry::read(at, map, env, &mut problems));
     }
     if problems.is_empty() {
         Ok(Catalog::from_hosts(hosts))
     } else {
-        Err(CatalogError { problems })
+        Err(CatalogError {
+            problems,
+            readable: hosts,
+        })
     }
 }
 

@@ -1,0 +1,56 @@
+//! `ops-api`: the HTTP service, on request with the scheduler in the same process.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use ops_runtime::{CommandLine, Startup};
+
+/// Answers HTTP for a lab gateway: wake, command, heartbeat, reservations, timeline.
+#[derive(Debug, Parser)]
+#[command(version, about)]
+struct Arguments {
+    #[command(flatten)]
+    common: CommandLine,
+    /// Also polls heartbeats and runs reservations in this process, for small sites
+    #[arg(long)]
+    with_scheduler: bool,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let plan = match ops_runtime::start_up(&arguments.common, ops_api::check_settings) {
+        Startup::Go(plan) => plan,
+        Startup::Leave(code) => return code,
+    };
+    match run(*plan, arguments.with_scheduler).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("stopped: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(plan: ops_runtime::Plan, with_scheduler: bool) -> anyhow::Result<()> {
+    let stop = ops_runtime::stop_requested()?;
+    let grace = plan.settings().shutdown_grace;
+    let handle = plan.open(stop.clone());
+    let api = ops_api::start(handle.clone()).await?;
+    let scheduler = with_scheduler.then(|| ops_scheduler::start(handle.clone()));
+    stop.cancelled().await;
+    // Calls end first: they use the engine that stops next.
+    api.stop().await;
+    match (scheduler, handle.current()) {
+        (Some(scheduler), _) => scheduler.stop().await,
+        (None, Some(site)) => {
+            site.engine.stop(grace).await;
+        }
+        (None, None) => {}
+    }
+    if let Some(site) = handle.current() {
+        site.close(std::time::Duration::from_secs(2)).await;
+    }
+    tracing::info!("stopped");
+    Ok(())
+}

@@ -1,0 +1,174 @@
+//! `GET /api/reservations/timeline`: all that was done for one reservation, and how its host is now.
+
+use std::collections::HashMap;
+
+use axum::Json;
+use axum::extract::{Query, State};
+use axum::http::StatusCode;
+use chrono::{DateTime, SecondsFormat, Utc};
+use heartbeat_store::StoredHeartbeat;
+use lab_model::{Host, LabId, ReservationId};
+use ops_runtime::settings::ApiSettings;
+use reservation_store::{OperationRow, OperationsPage, ReservationRow};
+use serde_json::{Value, json};
+
+use crate::app::App;
+use crate::error::ApiError;
+
+/// Which rows are asked for.
+struct Page {
+    limit: u32,
+    offset: u64,
+}
+
+/// Answers the document of the contract's section 1.6.
+pub(crate) async fn show(
+    State(app): State<App>,
+    Query(query): Query<HashMap<String, String>>,
+) -> Result<Json<Value>, ApiError> {
+    let named = ["reservationId", "reservation_id"]
+        .iter()
+        .find_map(|key| Some((*key, query.get(*key)?.trim())));
+    let Some((field, id)) = named.filter(|(_, id)| !id.is_empty()) else {
+        return Err(ApiError::required("reservationId is required"));
+    };
+    let id = ReservationId::parse(id).map_err(|problem| ApiError::field(field, problem))?;
+    let page = Page::read(&query, app.settings())?;
+    let site = app.site()?;
+    let Some(reservation) = site.reservations.reservation_row(&id).await? else {
+        return Err(ApiError::new(
+            StatusCode::NOT_FOUND,
+            "unknown_reservation",
+            "Reservation not found",
+        ));
+    };
+    let OperationsPage { rows, total } = site
+        .reservations
+        .operations_page(&id, page.limit, page.offset)
+        .await?;
+    let newest = site
+        .reservations
+        .newest_operations(&id, app.settings().timeline_lookback)
+        .await?;
+    let catalog = site.catalog.current();
+    let lab = reservation.lab_id.as_deref().map(LabId::new);
+    let host = lab.as_ref().and_then(|lab| catalog.host_for_lab(lab));
+    let heartbeat = match host {
+        Some(host) => site.heartbeats.latest(&host.name).await?,
+        None => None,
+    };
+    Ok(Json(json!({
+        "reservation": reservation_json(&reservation),
+        "host": host_json(host, &reservation),
+        "operations": rows.iter().map(operation_json).collect::<Vec<_>>(),
+        "phases": phases(&newest),
+        "heartbeat": heartbeat.as_ref().map(heartbeat_json),
+        "pagination": page.shown(rows.len() as u64, total),
+    })))
+}
+
+impl Page {
+    /// Absent or no number means the default; a number is brought into range.
+    fn read(query: &HashMap<String, String>, settings: &ApiSettings) -> Result<Self, ApiError> {
+        let number = |key: &str| query.get(key).and_then(|text| text.trim().parse::<i128>().ok());
+        let limit = number("limit").map_or(settings.timeline_default, |limit| {
+            u32::try_from(limit.clamp(1, i128::from(settings.timeline_max))).unwrap_or(1)
+        });
+        let offset = number("offset").unwrap_or(0).max(0);
+        // The database counts rows in signed 64 bits.
+        let offset = i64::try_from(offset).map_err(|_| ApiError::field("offset", "is beyond any row"))?;
+        Ok(Self {
+            limit,
+            offset: offset.unsigned_abs(),
+        })
+    }
+
+    fn shown(&self, returned: u64, total: u64) -> Value {
+        let next = self.offset + returned;
+        json!({
+            "limit": self.limit,
+            "offset": self.offset,
+            "page": self.offset / u64::from(self.limit) + 1,
+            "pageSize": self.limit,
+            "returned": returned,
+            "total": total,
+            "hasMore": total > next,
+            "nextOffset": next,
+        })
+    }
+}
+
+/// `YYYY-MM-DDTHH:MM:SS+00:00`
+fn stamp(at: DateTime<Utc>) -> String {
+    at.to_rfc3339_opts(SecondsFormat::Secs, false)
+}
+
+fn reservation_json(row: &ReservationRow) -> Value {
+    json!({
+        "reservationId": row.reservation_id,
+        "labId": row.lab_id,
+        "status": row.status,
+        "start": stamp(row.start),
+        "end": stamp(row.end),
+        "walletAddress": row.wallet_address,
+        "createdAt": row.created_at.map(stamp),
+        "updatedAt": row.updated_at.map(stamp),
+    })
+}
+
+fn host_json(host: Option<&Host>, reservation: &ReservationRow) -> Value {
+    json!({
+        "name": host.map(|host| host.name.as_str()),
+        "labId": reservation.lab_id,
+        "config": host.map(Host::public_view),
+    })
+}
+
+fn operation_json(row: &OperationRow) -> Value {
+    json!({
+        "action": row.action,
+        "status": row.status,
+        "success": row.success,
+        "message": row.message,
+        "payload": row.payload,
+        "responseCode": row.response_code,
+        "durationMs": row.duration_ms,
+        "createdAt": stamp(row.created_at),
+    })
+}
+
+/// The newest row of each phase; `newest` comes newest first.
+fn phases(newest: &[OperationRow]) -> Value {
+    let find = |prefixes: &[&str]| {
+        let row = newest
+            .iter()
+            .find(|row| prefixes.iter().any(|prefix| row.action.starts_with(prefix)));
+        row.map(operation_json)
+    };
+    json!({
+        "wake": find(&["wake", "scheduler:start"]),
+        "prepare": find(&["prepare"]),
+        "release": find(&["release"]),
+        "power": find(&["power:"]),
+        "schedulerEnd": find(&["scheduler:end"]),
+    })
+}
+
+fn heartbeat_json(stored: &StoredHeartbeat) -> Value {
+    json!({
+        "timestamp": stamp(stored.timestamp),
+        "observedAt": stamp(stored.observed_at),
+        "ready": stored.ready,
+        "localMode": stored.local_mode,
+        "localSession": stored.local_session,
+        "lastPower": {
+            "timestamp": stored.last_power.timestamp.map(stamp),
+            "mode": stored.last_power.mode,
+        },
+        "lastForcedLogoff": {
+            "timestamp": stored.last_forced_logoff.timestamp.map(stamp),
+            "user": stored.last_forced_logoff.user,
+        },
+        "raw": stored.raw,
+    })
+}

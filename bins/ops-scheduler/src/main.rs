@@ -1,0 +1,43 @@
+//! `ops-scheduler`: polls heartbeats and runs reservations.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use ops_runtime::{CommandLine, Startup};
+
+/// Polls the heartbeats of all hosts and runs their reservations.
+#[derive(Debug, Parser)]
+#[command(version, about)]
+struct Arguments {
+    #[command(flatten)]
+    common: CommandLine,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let plan = match ops_runtime::start_up(&arguments.common, |_| Vec::new()) {
+        Startup::Go(plan) => plan,
+        Startup::Leave(code) => return code,
+    };
+    match run(*plan).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("stopped: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(plan: ops_runtime::Plan) -> anyhow::Result<()> {
+    let stop = ops_runtime::stop_requested()?;
+    let handle = plan.open(stop.clone());
+    let scheduler = ops_scheduler::start(handle.clone());
+    stop.cancelled().await;
+    scheduler.stop().await;
+    if let Some(site) = handle.current() {
+        site.close(std::time::Duration::from_secs(2)).await;
+    }
+    tracing::info!("stopped");
+    Ok(())
+}

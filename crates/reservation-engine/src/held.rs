@@ -1,0 +1,163 @@
+//! A claim on a host while it is held: renewed in time, given up in time, given back in the end.
+
+use std::future::Future;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use lab_model::HostName;
+use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
+use tokio_util::task::TaskTracker;
+use tracing::{debug, warn};
+
+use crate::ports::{Claim, Store, StoreError};
+use crate::settings::Settings;
+
+/// How long giving back may take; an abandoned claim ends by itself anyway.
+const GIVE_BACK_LIMIT: Duration = Duration::from_secs(2);
+/// How often a call to a store that does not answer is repeated, unless the claim is lost before.
+const INSIST_TRIES: u32 = 100;
+const INSIST_LONGEST: Duration = Duration::from_secs(1);
+
+pub(crate) struct Held<S: Store> {
+    store: Arc<S>,
+    claim: Claim,
+    lease: Duration,
+    renew_every: Duration,
+    /// Until when we may act: the lease, counted from before it was asked for, less a margin.
+    safe_until: Mutex<Instant>,
+    /// Where the giving back of a dropped claim runs; `None` once it is given back or abandoned.
+    on_drop: Option<TaskTracker>,
+}
+
+impl<S: Store> Held<S> {
+    /// Takes the claim, or gives `None` while somebody else has it.
+    pub(crate) async fn take(
+        store: &Arc<S>,
+        host: &HostName,
+        holder: &str,
+        settings: &Settings,
+        tracker: &TaskTracker,
+    ) -> Result<Option<Self>, StoreError> {
+        let asked_at = Instant::now();
+        let limit = settings.lease;
+        let taken = timeout(limit, store.claim_host(host, holder, settings.lease)).await;
+        let Some(claim) = taken.map_err(|late| StoreError::Unavailable(Box::new(late)))?? else {
+            return Ok(None);
+        };
+        Ok(Some(Self {
+            store: Arc::clone(store),
+            claim,
+            lease: settings.lease,
+            renew_every: settings.renew_every.min(settings.lease / 3),
+            safe_until: Mutex::new(asked_at + safe(settings.lease)),
+            on_drop: Some(tracker.clone()),
+        }))
+    }
+
+    pub(crate) fn claim(&self) -> &Claim {
+        &self.claim
+    }
+
+    /// What a loss of this claim is to whoever acted under it.
+    pub(crate) fn fenced(&self) -> StoreError {
+        StoreError::Fenced {
+            host: self.claim.host.clone(),
+        }
+    }
+
+    /// Whether we may act right now. Asked again right before each effect: a process that was stopped for a while
+    /// must not go on where it was.
+    pub(crate) fn is_safe(&self) -> bool {
+        Instant::now() < self.safe_until()
+    }
+
+    /// Renews the claim; ends only when it is lost, and before the lease is over.
+    pub(crate) async fn keep(&self) {
+        let mut next = Instant::now() + self.renew_every;
+        loop {
+            let safe_until = self.safe_until();
+            sleep_until(next.min(safe_until)).await;
+            let asked_at = Instant::now();
+            if asked_at >= safe_until {
+                return warn!(host.name = %self.claim.host, "claim could not be renewed in time");
+            }
+            match timeout_at(safe_until, self.store.renew_claim(&self.claim, self.lease)).await {
+                Ok(Ok(true)) => {
+                    *self.safe_until.lock().unwrap_or_else(PoisonError::into_inner) =
+                        asked_at + safe(self.lease);
+                    next = asked_at + self.renew_every;
+                }
+                Ok(Ok(false) | Err(StoreError::Fenced { .. })) => {
+                    return warn!(host.name = %self.claim.host, "claim was lost");
+                }
+                Ok(Err(error)) => {
+                    debug!(host.name = %self.claim.host, %error, "claim not renewed, trying again");
+                    next = Instant::now() + self.renew_every / 5;
+                }
+                Err(_) => {}
+            }
+        }
+    }
+
+    /// Gives the claim back, so that the next flow need not wait for the lease to end.
+    pub(crate) async fn give_back(mut self) {
+        self.on_drop = None;
+        give_back(&*self.store, &self.claim).await;
+    }
+
+    /// Leaves the claim to end by itself: something may still be under way on the host.
+    pub(crate) fn abandon(mut self) {
+        self.on_drop = None;
+    }
+
+    fn safe_until(&self) -> Instant {
+        *self.safe_until.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<S: Store> Drop for Held<S> {
+    fn drop(&mut self) {
+        let Some(tracker) = self.on_drop.take() else {
+            return;
+        };
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else {
+            return;
+        };
+        let (store, claim) = (Arc::clone(&self.store), self.claim.clone());
+        tracker.spawn_on(async move { give_back(&*store, &claim).await }, &runtime);
+    }
+}
+
+async fn give_back<S: Store>(store: &S, claim: &Claim) {
+    match timeout(GIVE_BACK_LIMIT, store.give_back(claim)).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => debug!(host.name = %claim.host, %error, "claim not given back; it ends by itself"),
+        Err(_) => debug!(host.name = %claim.host, "claim not given back in time; it ends by itself"),
+    }
+}
+
+/// The part of a lease in which we act. The rest is for what was sent just before, and for clocks that drift.
+fn safe(lease: Duration) -> Duration {
+    lease - lease / 5
+}
+
+/// Repeats a store call while the store does not answer, so that an outcome that is known is not lost to a short
+/// outage. The flow around it ends when the claim does, which ends this as well.
+pub(crate) async fn insist<R, F, Fut>(call: F) -> Result<R, StoreError>
+where
+    F: Fn() -> Fut,
+    Fut: Future<Output = Result<R, StoreError>>,
+{
+    let mut wait = Duration::from_millis(50);
+    for _ in 1..INSIST_TRIES {
+        match call().await {
+            Err(StoreError::Unavailable(source)) => {
+                debug!(error = %source, "store does not answer, trying again")
+            }
+            answer => return answer,
+        }
+        sleep(wait).await;
+        wait = (wait * 2).min(INSIST_LONGEST);
+    }
+    call().await
+}

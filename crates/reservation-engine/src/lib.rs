@@ -1,0 +1,78 @@
+//! Decides what each reservation and host needs next, and sees to it: nothing lost, nothing twice, on time,
+//! explained.
+//!
+//! A *reservation* becomes a *start* operation (wake, prepare, activate) and later an *end* operation (release,
+//! complete). [`plan_host`] is a pure function of what is stored and the time; an [`Engine`] reads, plans, and runs
+//! one *flow* per host under a *claim*: the intent of each step is committed before its effect, the outcome after it,
+//! and the host is planned anew before the next one. A flow that died is resumed by any other copy at its step.
+//!
+//! It knows no HTTP, no SQL and no WinRM: a [`Store`] and a [`Station`] are given to it.
+//!
+//! ```
+//! use chrono::{TimeDelta, TimeZone, Utc};
+//! use lab_model::{LabId, ReservationId};
+//! use reservation_engine::{Act, Reservation, ReservationStatus, Settings, Step, WorkItem, plan_host};
+//!
+//! let starts_at = Utc.with_ymd_and_hms(2026, 3, 1, 9, 0, 0).unwrap();
+//! let reservation = Reservation {
+//!     id: ReservationId::parse("0xabc")?,
+//!     lab: LabId::new("7"),
+//!     status: ReservationStatus::Confirmed,
+//!     starts_at,
+//!     ends_at: starts_at + TimeDelta::hours(1),
+//! };
+//! let item = WorkItem { reservation, start: None, end: None };
+//!
+//! // Three minutes before the start it waits; from two minutes before, the host is woken.
+//! let early = plan_host(starts_at - TimeDelta::minutes(3), &Settings::default(), &[item.clone()]);
+//! assert_eq!(early.act, None);
+//! assert_eq!(early.next_at, Some(starts_at - TimeDelta::minutes(2)));
+//! let due = plan_host(starts_at - TimeDelta::minutes(2), &Settings::default(), &[item]);
+//! assert!(matches!(due.act.unwrap().act, Act::Run { step: Step::Wake, .. }));
+//! # Ok::<(), lab_model::IdError>(())
+//! ```
+//!
+//! Where to find a rule: what is due when in `plan/`, how long to wait in `retry`, what an uncertain step is worth in
+//! `check`, what may follow what in `state`, what is written when in `steps` and `look`.
+
+mod explain;
+mod operation;
+mod ports;
+mod reason;
+mod reservation;
+mod settings;
+mod state;
+
+mod check;
+mod instant;
+mod plan;
+mod retry;
+
+mod engine;
+mod flow;
+mod held;
+mod history;
+mod look;
+mod manual;
+mod perform;
+mod slots;
+mod steps;
+mod unmapped;
+
+pub mod testing;
+
+pub use check::{Found, decide};
+pub use engine::{Engine, HostMap, PassReport};
+pub use explain::{Wait, WaitCode};
+pub use history::{status_word, step_entry};
+pub use manual::{ManualError, ManualOrder, ManualReport, ManualStep};
+pub use operation::{NewOperation, Operation, OperationId, OperationKind, Repetition, Step};
+pub use plan::{Act, Decision, HostPlan, plan_host};
+pub use ports::{
+    AttemptId, AttemptOutcome, Claim, ClaimInfo, FencingToken, HistoryRow, Observation, Station, StepAction,
+    StepOrder, StepOutcome, StepReport, Store, StoreError, WakeOrder, WorkItem,
+};
+pub use reason::Reason;
+pub use reservation::{Reservation, ReservationStatus};
+pub use settings::{Deadlines, LocalModePolicy, Settings};
+pub use state::{Event, IllegalTransition, State};

@@ -1,0 +1,87 @@
+//! Operations that need nothing more, and reservations that were missed. Nothing here touches a host.
+
+use super::{Act, Need, View, is_open, prepare_began_at, state_of};
+use crate::explain::shown;
+use crate::operation::{OperationKind, Step};
+use crate::ports::WorkItem;
+use crate::reason::Reason;
+use crate::reservation::ReservationStatus;
+use crate::state::State;
+
+/// The reason of a start that waits because its reservation was moved. The reservation's times decide, not the
+/// instant that was noted: it may be moved again.
+pub(super) const MOVED: &str = "moved";
+
+pub(super) fn need(view: &View<'_>, item: &WorkItem) -> Need {
+    let over = view.is_over(&item.reservation);
+    let open = is_open(item.start.as_ref());
+    let act = match item.reservation.status {
+        ReservationStatus::Cancelled if open => {
+            Act::Settle(Reason::new("cancelled", "the reservation was cancelled"))
+        }
+        ReservationStatus::Pending | ReservationStatus::Completed if open => Act::Settle(Reason::new(
+            "no_longer_confirmed",
+            format!("the reservation is {} now", item.reservation.status.as_str()),
+        )),
+        // Our own activation whose outcome is not written yet is repeated; the start rules do that.
+        ReservationStatus::Active if open && !is_activating(item) => Act::Settle(Reason::new(
+            "activated_elsewhere",
+            "somebody else made the reservation active",
+        )),
+        ReservationStatus::Confirmed if over && open => Act::GiveUp(ended_while_starting(item)),
+        ReservationStatus::Confirmed if over && item.start.is_none() && item.end.is_none() => {
+            Act::Missed(missed(item))
+        }
+        ReservationStatus::Confirmed if !over => match moved_away(view, item) {
+            Some(act) => act,
+            None => return Need::Nothing,
+        },
+        _ => return Need::Nothing,
+    };
+    Need::now(item, OperationKind::Start, act)
+}
+
+pub(super) fn is_activating(item: &WorkItem) -> bool {
+    state_of(item.start.as_ref()).and_then(State::step) == Some(Step::Activate)
+}
+
+/// A host that is prepared for a reservation which was then moved into the future is free until that is due.
+fn moved_away(view: &View<'_>, item: &WorkItem) -> Option<Act> {
+    let until = view.start_due_at(&item.reservation);
+    let Some(State::Pending {
+        step: Step::Activate, ..
+    }) = state_of(item.start.as_ref())
+    else {
+        return None;
+    };
+    let reason = Reason::new(MOVED, "the reservation was moved after its host was prepared");
+    (until > view.now).then_some(Act::Postpone { until, reason })
+}
+
+fn missed(item: &WorkItem) -> Reason {
+    let ended = shown(item.reservation.ends_at);
+    Reason::new(
+        "missed",
+        format!("the reservation ended at {ended} before anything was done for it"),
+    )
+}
+
+/// Keeps the rung and the words of the last failure, which is what the operator wants to know.
+fn ended_while_starting(item: &WorkItem) -> Reason {
+    let prepared = if prepare_began_at(item).is_some() {
+        "the host is released"
+    } else {
+        "nothing was prepared"
+    };
+    let ended = shown(item.reservation.ends_at);
+    let mut detail = format!("the reservation ended at {ended} while it was being started; {prepared}");
+    let mut rung = None;
+    if let Some(State::Waiting { reason, .. }) = state_of(item.start.as_ref()) {
+        detail = format!("{detail}; last failure: {reason}");
+        rung.clone_from(&reason.rung);
+    }
+    Reason {
+        rung,
+        ..Reason::new("ended_while_starting", detail)
+    }
+}

@@ -1,0 +1,84 @@
+//! Rules that look at two reservations of one host at once.
+
+use std::cmp::Ordering;
+
+use chrono::{DateTime, Utc};
+
+use super::{View, has_status, is_final, prepare_began_at, state_of};
+use crate::instant::later;
+use crate::ports::WorkItem;
+use crate::reservation::ReservationStatus;
+use crate::state::State;
+
+/// The order in which reservations of a host are served: by start, then by id.
+pub(super) fn order(a: &WorkItem, b: &WorkItem) -> Ordering {
+    let key = |item: &WorkItem| (item.reservation.starts_at, item.reservation.id.clone());
+    key(a).cmp(&key(b))
+}
+
+/// Whether the host was (perhaps) handed over for this reservation and was not released since.
+pub(super) fn has_host(item: &WorkItem) -> bool {
+    let taken = has_status(item, ReservationStatus::Active) || prepare_began_at(item).is_some();
+    let gone = has_status(item, ReservationStatus::Completed) || is_final(item.end.as_ref());
+    taken && !gone
+}
+
+impl View<'_> {
+    fn others<'a>(&'a self, item: &'a WorkItem) -> impl Iterator<Item = &'a WorkItem> {
+        self.items
+            .iter()
+            .copied()
+            .filter(|other| other.reservation.id != item.reservation.id)
+    }
+
+    /// The reservation for which `item` has to wait before anything may be done to the host for it.
+    ///
+    /// A release that was tried and failed holds nobody up once its own reservation is over: the prepare that
+    /// follows clears the host as well, and a host that was down is woken by it. Nor does a reservation that was
+    /// moved into the future after its host was prepared: it is prepared again when it is due.
+    pub(super) fn occupant<'a>(&'a self, item: &'a WorkItem) -> Option<&'a WorkItem> {
+        self.others(item).find(|other| {
+            let release_failed = matches!(state_of(other.end.as_ref()), Some(State::Waiting { .. }));
+            let over = self.is_over(&other.reservation) || has_status(other, ReservationStatus::Cancelled);
+            let moved = has_status(other, ReservationStatus::Confirmed)
+                && self.start_due_at(&other.reservation) > self.now;
+            has_host(other) && !moved && !(over && release_failed)
+        })
+    }
+
+    /// When an active reservation's host is released: after the delay, or at its end when somebody waits.
+    pub(super) fn release_due_at(&self, item: &WorkItem) -> DateTime<Utc> {
+        let end = item.reservation.ends_at;
+        let delayed = later(end, self.settings.end_delay);
+        let wanted = self
+            .others(item)
+            .any(|other| self.will_start(other) && self.start_due_at(&other.reservation) < delayed);
+        if wanted { end } else { delayed }
+    }
+
+    /// Whether a later reservation has got the host already, so that a release would log out its student.
+    pub(super) fn is_superseded(&self, item: &WorkItem) -> bool {
+        self.others(item).any(|other| {
+            let later = match (prepare_began_at(item), prepare_began_at(other)) {
+                (Some(ours), Some(theirs)) => theirs > ours,
+                _ => other.reservation.starts_at > item.reservation.starts_at,
+            };
+            later && has_host(other)
+        })
+    }
+
+    /// Whether there is time for a reboot before the next reservation wants the host.
+    pub(super) fn has_time_for_reboot(&self, item: &WorkItem) -> bool {
+        let busy_until = later(later(self.now, self.settings.lead), self.settings.reboot_margin);
+        !self.others(item).any(|other| {
+            let comes = self.will_start(other) || has_status(other, ReservationStatus::Active);
+            comes && !self.is_over(&other.reservation) && other.reservation.starts_at <= busy_until
+        })
+    }
+
+    fn will_start(&self, item: &WorkItem) -> bool {
+        has_status(item, ReservationStatus::Confirmed)
+            && !self.is_over(&item.reservation)
+            && !is_final(item.start.as_ref())
+    }
+}

@@ -1,0 +1,368 @@
+//! What the engine needs from outside, in its own words: a store, a station, and (from `lab-model`) a clock.
+
+use std::future::Future;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use lab_model::{HostName, LabId, ReservationId};
+use serde_json::Value;
+
+use crate::operation::{NewOperation, Operation, Step};
+use crate::reason::Reason;
+use crate::reservation::{Reservation, ReservationStatus};
+
+/// Grows with each change of holder; a write under an older token is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FencingToken(pub i64);
+
+/// A right to act on one host that ends by itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claim {
+    /// The host it is about.
+    pub host: HostName,
+    /// Who holds it.
+    pub holder: String,
+    /// Under which token every write goes.
+    pub token: FencingToken,
+}
+
+/// Who holds a host now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClaimInfo {
+    /// Who holds it.
+    pub holder: String,
+    /// How much of the lease is left, by the store's clock.
+    pub left: Duration,
+}
+
+/// What stopped a store call.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Another holder has a newer token, or our lease ran out: stop acting at once.
+    #[error("the claim on host {host} is no longer ours")]
+    Fenced {
+        /// The host that was lost.
+        host: HostName,
+    },
+    /// The store does not answer now; try again later.
+    #[error("the store is not available")]
+    Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The store refuses: a fault of ours or of the schema.
+    #[error("the store refused {action}")]
+    Refused {
+        /// What was asked.
+        action: &'static str,
+        /// What it said.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+}
+
+/// A reservation and what was already done for it by the scheduler (not by callers).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WorkItem {
+    /// As read just now.
+    pub reservation: Reservation,
+    /// Its start operation, if one was opened.
+    pub start: Option<Operation>,
+    /// Its end operation, if one was opened.
+    pub end: Option<Operation>,
+}
+
+/// Row id of one try of a step in the journal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AttemptId(pub i64);
+
+/// How a try of a step ended, for the journal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AttemptOutcome {
+    /// It took effect.
+    Done,
+    /// It took effect, with warnings.
+    DoneWithWarnings,
+    /// It did not take effect.
+    Failed,
+    /// Nobody knows.
+    Unknown,
+}
+
+impl AttemptOutcome {
+    /// The word that is stored.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::DoneWithWarnings => "done_with_warnings",
+            Self::Failed => "failed",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// A row of `reservation_operations`, the history other services and the web page read.
+#[derive(Debug, Clone, PartialEq)]
+pub struct HistoryRow {
+    /// For whom.
+    pub reservation: ReservationId,
+    /// The lab, if one was named.
+    pub lab: Option<LabId>,
+    /// The host's name, or `unmapped`.
+    pub host: String,
+    /// `wake`, `prepare`, `release`, `power:<mode>`, `scheduler:start`, `scheduler:end`. At most 32 characters.
+    pub action: String,
+    /// `completed` or `failed`.
+    pub status: &'static str,
+    /// The same as a boolean.
+    pub success: bool,
+    /// Exit code or HTTP-like status.
+    pub response_code: Option<i32>,
+    /// How long it took, in milliseconds.
+    pub duration_ms: Option<i32>,
+    /// Details as JSON.
+    pub payload: Option<Value>,
+    /// One line.
+    pub message: Option<String>,
+    /// When; cut to whole seconds by the store.
+    pub at: DateTime<Utc>,
+}
+
+/// Where reservations, operations and claims are kept. Every call is one short transaction; none is held open
+/// while anything else is waited for.
+pub trait Store: Send + Sync + 'static {
+    /// Gives every reservation that may need something now or before `horizon`: `CONFIRMED` ones that start
+    /// before it and are not settled, all `ACTIVE` ones whose end is not settled, those whose host was prepared and
+    /// not yet released, and all with an operation that is not final. At most `limit`, earliest first. Settled
+    /// means that the operation of that kind is final.
+    fn work(
+        &self,
+        now: DateTime<Utc>,
+        horizon: DateTime<Utc>,
+        limit: u32,
+    ) -> impl Future<Output = Result<Vec<WorkItem>, StoreError>> + Send;
+
+    /// Reads one reservation again, with its operations.
+    fn find_work(
+        &self,
+        reservation: &ReservationId,
+    ) -> impl Future<Output = Result<Option<WorkItem>, StoreError>> + Send;
+
+    /// Moves a reservation's status if it still is `from`; says whether it was.
+    fn change_status(
+        &self,
+        reservation: &ReservationId,
+        from: ReservationStatus,
+        to: ReservationStatus,
+        now: DateTime<Utc>,
+    ) -> impl Future<Output = Result<bool, StoreError>> + Send;
+
+    /// Takes the right to act on a host for `lease`, by the store's clock; `None` while somebody else has it.
+    /// The same holder asking again while it holds gets `None` too: one flow per host, also within a process.
+    fn claim_host(
+        &self,
+        host: &HostName,
+        holder: &str,
+        lease: Duration,
+    ) -> impl Future<Output = Result<Option<Claim>, StoreError>> + Send;
+
+    /// Prolongs a claim; `false` when it was lost.
+    fn renew_claim(
+        &self,
+        claim: &Claim,
+        lease: Duration,
+    ) -> impl Future<Output = Result<bool, StoreError>> + Send;
+
+    /// Gives a claim back. A lost one is left alone.
+    fn give_back(&self, claim: &Claim) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Says who holds a host now.
+    fn find_claim(
+        &self,
+        host: &HostName,
+    ) -> impl Future<Output = Result<Option<ClaimInfo>, StoreError>> + Send;
+
+    /// Opens an operation, or gives the one that already has its key.
+    fn open_operation(
+        &self,
+        claim: &Claim,
+        new: NewOperation,
+        now: DateTime<Utc>,
+    ) -> impl Future<Output = Result<Operation, StoreError>> + Send;
+
+    /// Commits the intent of a step: the operation's new state, its `prepare_began_at`, and a journal row, under the
+    /// claim.
+    fn begin_attempt(
+        &self,
+        claim: &Claim,
+        operation: &Operation,
+        step: Step,
+        attempt: u32,
+        now: DateTime<Utc>,
+    ) -> impl Future<Output = Result<AttemptId, StoreError>> + Send;
+
+    /// Commits the outcome of a step, the operation's new state and its rows of the history, under the claim.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "one transaction writes all of it; a struct would only rename them"
+    )]
+    fn finish_attempt(
+        &self,
+        claim: &Claim,
+        operation: &Operation,
+        attempt: AttemptId,
+        outcome: AttemptOutcome,
+        reason: Option<&Reason>,
+        history: &[HistoryRow],
+        now: DateTime<Utc>,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Saves a state that was reached without a try of a step (checked, given up, not needed), under the claim.
+    fn save_operation(
+        &self,
+        claim: &Claim,
+        operation: &Operation,
+        history: &[HistoryRow],
+        now: DateTime<Utc>,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Adds a row to the history outside any operation, as for a lab without a host.
+    fn add_history(&self, row: &HistoryRow) -> impl Future<Output = Result<(), StoreError>> + Send;
+}
+
+/// One step to be carried out on one host.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StepOrder {
+    /// On which host.
+    pub host: HostName,
+    /// What to do.
+    pub action: StepAction,
+    /// Whatever happens, an answer comes within this time.
+    pub deadline: Duration,
+}
+
+/// What a step does on a host.
+#[derive(Debug, Clone, PartialEq)]
+pub enum StepAction {
+    /// Climb the wake ladder.
+    Wake(WakeOrder),
+    /// `prepare-session` with these arguments.
+    Prepare {
+        /// After the command word.
+        args: Vec<String>,
+    },
+    /// `release-session` with these arguments.
+    Release {
+        /// After the command word.
+        args: Vec<String>,
+    },
+    /// `power <mode>` with these arguments.
+    Power {
+        /// `shutdown` or `hibernate`.
+        mode: String,
+        /// After the mode.
+        args: Vec<String>,
+    },
+}
+
+impl StepAction {
+    /// The step this carries out.
+    #[must_use]
+    pub fn step(&self) -> Step {
+        match self {
+            Self::Wake(_) => Step::Wake,
+            Self::Prepare { .. } => Step::Prepare,
+            Self::Release { .. } => Step::Release,
+            Self::Power { .. } => Step::Power,
+        }
+    }
+
+    /// The action's name in the history and in answers: `wake`, `prepare`, `release`, `power:<mode>`.
+    #[must_use]
+    pub fn history_name(&self) -> String {
+        match self {
+            Self::Power { mode, .. } => format!("power:{mode}"),
+            other => other.step().as_str().to_owned(),
+        }
+    }
+}
+
+/// What differs from the host's catalog entry in one wake.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct WakeOrder {
+    /// Another card.
+    pub mac: Option<String>,
+    /// Another target of the reachability probe.
+    pub ping_target: Option<String>,
+    /// How many packets at most.
+    pub attempts: Option<u32>,
+    /// How long to wait for an answer after each packet.
+    pub ping_timeout: Option<Duration>,
+    /// Another broadcast address.
+    pub broadcast: Option<String>,
+    /// Another UDP port.
+    pub port: Option<u16>,
+}
+
+/// How a step ended, as far as the host is concerned.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StepOutcome {
+    /// It took effect.
+    Done,
+    /// It took effect, with warnings.
+    DoneWithWarnings,
+    /// It did not take effect, for this reason.
+    Failed(Reason),
+    /// Nobody knows whether it took effect.
+    Unknown(Reason),
+}
+
+/// What came of one step.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StepReport {
+    /// How it ended.
+    pub outcome: StepOutcome,
+    /// One line, as the contract words it (`Exit code 0`, `Host reachable`).
+    pub message: String,
+    /// Exit code of a command, 200 or 504 for a wake; `None` when there is none.
+    pub response_code: Option<i32>,
+    /// What the contract shows as `details`.
+    pub details: Value,
+    /// How long it took.
+    pub duration: Duration,
+    /// What was seen of the host on the way, if anything.
+    pub observed: Option<Observation>,
+}
+
+/// What was seen of a host. Instants are translated to our clock.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Observation {
+    /// Whether WinRM answered.
+    pub reachable: bool,
+    /// When it booted.
+    pub booted_at: Option<DateTime<Utc>>,
+    /// When its heartbeat was written.
+    pub reported_at: Option<DateTime<Utc>>,
+    /// Whether the station says it is ready.
+    pub ready: Option<bool>,
+    /// Whether the station is in local mode.
+    pub local_mode: Option<bool>,
+    /// When a session was last prepared successfully.
+    pub prepared_at: Option<DateTime<Utc>>,
+    /// When a session was last released.
+    pub released_at: Option<DateTime<Utc>>,
+    /// When somebody was last logged off by force.
+    pub logged_off_at: Option<DateTime<Utc>>,
+    /// When power was last ordered.
+    pub power_action_at: Option<DateTime<Utc>>,
+}
+
+/// Carries out steps on hosts.
+pub trait Station: Send + Sync + 'static {
+    /// Carries out one step and says what came of it, at the latest when the order's deadline is over.
+    ///
+    /// # Cancel safety
+    /// A dropped future may leave the effect unknown; the caller goes on as after a crash.
+    fn perform(&self, order: StepOrder) -> impl Future<Output = StepReport> + Send;
+
+    /// Looks at a host without changing anything, within `deadline`.
+    fn observe(&self, host: &HostName, deadline: Duration) -> impl Future<Output = Observation> + Send;
+}

@@ -1,0 +1,165 @@
+//! Tests that the statements of every pass and of the timeline walk an index, as the databases themselves
+//! say.
+
+use chrono::NaiveDateTime;
+use lab_model::ReservationId;
+use sea_orm::{ConnectionTrait as _, QuerySelect as _, QueryTrait as _, Statement};
+use store_support::{Backend, Database, each_backend};
+
+use crate::{queries, work};
+
+/// Another service's table, in another collation than ours, with enough rows that the optimizer has a choice.
+async fn a_large_database(db: &Database) {
+    if db.backend() == Backend::MySql {
+        run(
+            db,
+            "CREATE TABLE lab_reservations (id BIGINT NOT NULL AUTO_INCREMENT PRIMARY KEY, \
+             transaction_hash VARCHAR(66) UNIQUE, user_id BIGINT, wallet_address VARCHAR(42), lab_id VARCHAR(128), \
+             start_time TIMESTAMP NOT NULL, end_time TIMESTAMP NOT NULL, \
+             status ENUM('PENDING','CONFIRMED','ACTIVE','COMPLETED','CANCELLED') NOT NULL DEFAULT 'PENDING', \
+             created_at TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP, \
+             updated_at TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP, \
+             INDEX idx_status (status), INDEX idx_status_window (status, start_time, end_time)) \
+             ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_unicode_ci",
+        )
+        .await;
+    }
+    migrations::run(db.connection()).await.unwrap();
+    for block in 0..20 {
+        let mut reservations = Vec::new();
+        let mut operations = Vec::new();
+        let mut history = Vec::new();
+        for n in block * 200..(block + 1) * 200 {
+            let status = if n % 40 == 0 { "CONFIRMED" } else { "COMPLETED" };
+            let day = 1 + n % 28;
+            reservations.push(format!(
+                "('0x{n:064x}', '7', '2026-02-{day:02} 09:00:00', '2026-02-{day:02} 10:00:00', '{status}')"
+            ));
+            let state = if n % 50 == 0 { "waiting" } else { "done" };
+            let owes = i32::from(n % 50 == 0);
+            operations.push(format!(
+                "('start:{n}', 'start', '0x{n:064x}', 'h', '{state}', '{{}}', {owes}, '2026-02-{day:02} 09:00:00', \
+                 '2026-02-01 09:00:00', '2026-02-01 09:00:00')"
+            ));
+            history.push(format!(
+                "('0x{:064x}', 'h', 'wake', 'completed', '2026-02-{day:02} 09:00:00')",
+                n % 8
+            ));
+        }
+        for (into, rows) in [
+            (
+                "lab_reservations (transaction_hash, lab_id, start_time, end_time, status)",
+                reservations,
+            ),
+            (
+                "ops_operations (op_key, kind, reservation_id, host, state, state_json, owes_release, due_at, \
+                 created_at, updated_at)",
+                operations,
+            ),
+            (
+                "reservation_operations (reservation_id, host, action, status, created_at)",
+                history,
+            ),
+        ] {
+            run(db, &format!("INSERT INTO {into} VALUES {}", rows.join(", "))).await;
+        }
+    }
+    for table in ["lab_reservations", "ops_operations", "reservation_operations"] {
+        let mysql = if db.backend() == Backend::MySql {
+            "TABLE "
+        } else {
+            ""
+        };
+        run(db, &format!("ANALYZE {mysql}{table}")).await;
+    }
+}
+
+async fn run(db: &Database, sql: &str) {
+    db.connection().execute_unprepared(sql).await.unwrap();
+}
+
+/// One line for each table that a statement reads: `table key extra`, or SQLite's own words.
+async fn plan(db: &Database, statement: Statement) -> Vec<String> {
+    let explain = if db.backend() == Backend::MySql {
+        "EXPLAIN"
+    } else {
+        "EXPLAIN QUERY PLAN"
+    };
+    let explained = Statement {
+        sql: format!("{explain} {}", statement.sql),
+        ..statement
+    };
+    let rows = db.connection().query_all_raw(explained).await.unwrap();
+    let line = |row: &sea_orm::QueryResult| {
+        if db.backend() == Backend::Sqlite {
+            return row.try_get::<String>("", "detail").unwrap();
+        }
+        let text = |column: &str| {
+            row.try_get::<Option<String>>("", column)
+                .unwrap()
+                .unwrap_or_default()
+        };
+        format!(
+            "{} type={} key={} {}",
+            text("table"),
+            text("type"),
+            text("key"),
+            text("Extra")
+        )
+    };
+    rows.iter().map(line).collect()
+}
+
+fn reads_an_index_only(db: &Database, plan: &[String]) {
+    for line in plan {
+        let whole = match db.backend() {
+            Backend::MySql => {
+                line.contains("type=ALL") || line.contains("key= ") || line.contains("type=index ")
+            }
+            Backend::Sqlite => line.starts_with("SCAN") && !line.contains("CONSTANT"),
+        };
+        assert!(!whole, "{line} in {plan:#?}");
+    }
+}
+
+fn sorts_nothing(plan: &[String]) {
+    for line in plan {
+        assert!(
+            !line.contains("filesort") && !line.contains("TEMP B-TREE"),
+            "{line} in {plan:#?}"
+        );
+    }
+}
+
+each_backend! {
+    async fn a_pass_reads_no_table_from_end_to_end(test) {
+        let db = test.database();
+        a_large_database(db).await;
+        let driver = db.backend().driver();
+        let horizon = NaiveDateTime::parse_from_str("2026-02-20 09:00:00", "%Y-%m-%d %H:%M:%S").unwrap();
+        for statement in [
+            work::confirmed(horizon).limit(200).build(driver),
+            work::active(false).limit(200).build(driver),
+            work::active(true).limit(200).build(driver),
+            work::open_ids().limit(200).build(driver),
+            work::owed_ids().limit(200).build(driver),
+        ] {
+            let plan = plan(db, statement).await;
+            reads_an_index_only(db, &plan);
+        }
+    }
+
+    async fn a_page_of_the_timeline_is_read_in_order_from_its_index(test) {
+        let db = test.database();
+        a_large_database(db).await;
+        let id = ReservationId::parse(&format!("0x{:064x}", 3)).unwrap();
+        for statement in [
+            queries::page(&id, 100, 200).build(db.backend().driver()),
+            queries::newest(&id, 500).build(db.backend().driver()),
+        ] {
+            let plan = plan(db, statement).await;
+            reads_an_index_only(db, &plan);
+            sorts_nothing(&plan);
+        }
+    }
+}

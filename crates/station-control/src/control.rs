@@ -1,0 +1,150 @@
+//! The handle that callers hold.
+
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use lab_model::{Host, HostName, SharedClock};
+use reservation_engine::WakeOrder;
+use winrm_transport::Stats;
+use wol::Pinger;
+
+use crate::adhoc::{AdHocWake, WakeError, WakeRequest};
+use crate::catalog::SharedCatalog;
+use crate::command::{self, CommandReport};
+use crate::error::StationError;
+use crate::heartbeat::{EventsRead, HeartbeatReading};
+use crate::links::{Link, Links};
+use crate::settings::Settings;
+use crate::wake::{self, WakeReport};
+
+/// Carries out steps on the hosts of a catalog. Cheap to clone; clones share connections and what was learned.
+///
+/// Each host has at most two commands at once: one that acts (further ones wait in line, within their own
+/// deadline) and one that only looks.
+#[derive(Clone)]
+pub struct StationControl {
+    pub(crate) inner: Arc<Inner>,
+}
+
+/// What all clones share.
+pub(crate) struct Inner {
+    pub(crate) catalog: SharedCatalog,
+    pub(crate) settings: Settings,
+    pub(crate) clock: SharedClock,
+    pub(crate) links: Links,
+    /// `None` inside: this process may not send ICMP echoes.
+    pub(crate) pinger: OnceLock<Option<Pinger>>,
+}
+
+impl StationControl {
+    /// Takes hold of the hosts of a catalog. Nothing is connected before it is needed.
+    pub fn new(catalog: SharedCatalog, settings: Settings, clock: SharedClock) -> Self {
+        let (links, pinger) = (Links::default(), OnceLock::new());
+        Self {
+            inner: Arc::new(Inner {
+                catalog,
+                settings,
+                clock,
+                links,
+                pinger,
+            }),
+        }
+    }
+
+    /// Climbs the wake ladder until the host is ready, within `deadline`. Safe to repeat: a host that is awake
+    /// gets no packet.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: at most a packet has left.
+    pub async fn wake(&self, host: &HostName, order: &WakeOrder, deadline: Duration) -> WakeReport {
+        wake::climb(&self.inner, host, order, deadline).await
+    }
+
+    /// Sends magic packets to a bare hardware address and looks whether something answers at a target. Less
+    /// than [`StationControl::wake`]: it neither logs on nor knows what a host is.
+    ///
+    /// # Errors
+    /// [`WakeError`] when no packet could be sent. A target that stays silent is no error.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: at most some packets have left.
+    pub async fn wake_address(&self, request: WakeRequest) -> Result<AdHocWake, WakeError> {
+        self.inner.wake_address(request).await
+    }
+
+    /// Runs `<labstation_exe> <command> <args...>` on a host, without any shell in between, and waits for its
+    /// end. Without a `deadline` the time is [`Settings::command_deadline`] and what the arguments ask for.
+    ///
+    /// # Errors
+    /// [`StationError`]; [`StationError::effect`] says whether the command may have taken effect all the same.
+    /// An exit code that means failure is not an error.
+    ///
+    /// # Cancel safety
+    /// A dropped future terminates the command; what it did by then stays done.
+    pub async fn run(
+        &self,
+        host: &HostName,
+        command: &str,
+        args: &[String],
+        deadline: Option<Duration>,
+    ) -> Result<CommandReport, StationError> {
+        let (entry, link) = self.inner.host(host)?;
+        let deadline =
+            deadline.unwrap_or_else(|| self.inner.settings.command_deadline + command::waits_for(args));
+        self.inner
+            .run_command(&entry, &link, command, args, deadline)
+            .await
+    }
+
+    /// Reads the heartbeat of a host, and the last event of its session guard where `events` asks for it.
+    ///
+    /// In the steady state this is one command on an open shell: three HTTP requests, of which two are waited
+    /// for.
+    ///
+    /// # Errors
+    /// [`StationError`]. Trouble with the events alone is no error: the last event is then `None`.
+    ///
+    /// # Cancel safety
+    /// Cancel safe.
+    pub async fn read_heartbeat(
+        &self,
+        host: &HostName,
+        events: EventsRead,
+        deadline: Duration,
+    ) -> Result<HeartbeatReading, StationError> {
+        let (entry, link) = self.inner.host(host)?;
+        self.inner.read_heartbeat(&entry, &link, events, deadline).await
+    }
+
+    /// Deletes the shells on all hosts and closes all connections, within `within`. They open again when needed.
+    pub async fn close(&self, within: Duration) {
+        self.inner.links.close(within).await;
+    }
+
+    /// What the connections to a host have done so far; `None` when there were none since its entry last changed.
+    #[must_use]
+    pub fn stats(&self, host: &HostName) -> Option<Stats> {
+        self.inner.links.find(host).map(|link| link.stats())
+    }
+}
+
+impl fmt::Debug for StationControl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StationControl")
+            .field("settings", &self.inner.settings)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Inner {
+    /// The entry of a host and the link to it.
+    pub(crate) fn host(&self, name: &HostName) -> Result<(Host, Arc<Link>), StationError> {
+        let Some(entry) = self.catalog.find(name) else {
+            self.links.forget(name);
+            return Err(StationError::UnknownHost { host: name.clone() });
+        };
+        let link = self.links.to(&entry, &self.settings)?;
+        Ok((entry, link))
+    }
+}

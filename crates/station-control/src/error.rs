@@ -1,0 +1,384 @@
+//! What can go wrong on a host, by what the caller does next.
+
+use std::error::Error as _;
+use std::fmt::Write as _;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use lab_model::HostName;
+use labstation_commands::{HeartbeatError, LineError, PathError};
+use reservation_engine::Reason;
+use winrm_transport::{CommandRefused, Effect, Error, SettingsError, TlsError};
+
+/// Why something was refused here, before anything was sent.
+#[derive(Debug, thiserror::Error)]
+pub enum Refusal {
+    /// The words of the command cannot be sent, or not safely. Fix the request.
+    #[error(transparent)]
+    Line(#[from] LineError),
+    /// The transport would not send the command line. Fix the request.
+    #[error(transparent)]
+    Command(#[from] CommandRefused),
+    /// The path of the file cannot be sent. Fix the catalog.
+    #[error(transparent)]
+    Path(#[from] PathError),
+    /// The entry of the catalog makes no usable connection. Fix the catalog.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    /// An address of the host is outside the allowed networks. Fix the catalog or the list of networks.
+    #[error("its address {address} is not in an allowed network")]
+    AddressNotAllowed {
+        /// The address.
+        address: IpAddr,
+    },
+    /// Basic over plain HTTP would show the password to everybody on the way.
+    #[error("basic authentication over plain http is not allowed")]
+    InsecureBasic,
+}
+
+/// What went wrong on one host. Display names the host; no variant holds a secret.
+#[derive(Debug, thiserror::Error)]
+pub enum StationError {
+    /// The catalog has no host of that name.
+    #[error("host {host} is not in the catalog")]
+    UnknownHost {
+        /// As asked for.
+        host: HostName,
+    },
+    /// Nothing was sent, because it must not be or cannot be.
+    #[error("host {host}: refused")]
+    Refused {
+        /// Which host.
+        host: HostName,
+        /// Why.
+        #[source]
+        why: Refusal,
+    },
+    /// The host does not answer on its WinRM port: asleep, off, starting, or in the way of a firewall.
+    #[error("host {host} cannot be reached")]
+    Connect {
+        /// Which host.
+        host: HostName,
+        /// Why.
+        #[source]
+        source: Box<Error>,
+    },
+    /// Somebody answers who cannot prove to be the host; no credential was sent.
+    #[error("host {host} cannot prove who it is")]
+    Tls {
+        /// Which host.
+        host: HostName,
+        /// Why.
+        #[source]
+        source: Box<Error>,
+    },
+    /// The host refuses the account's name or password. Do not retry: accounts get locked out.
+    #[error("host {host} refuses the credentials")]
+    Unauthorized {
+        /// Which host.
+        host: HostName,
+        /// Why.
+        #[source]
+        source: Box<Error>,
+    },
+    /// The host knows the account but does not let it in.
+    #[error("host {host} denies access to the account")]
+    AccessDenied {
+        /// Which host.
+        host: HostName,
+        /// Why.
+        #[source]
+        source: Box<Error>,
+    },
+    /// No result in the time there was.
+    #[error("host {host} gave no result within {waited:?}")]
+    TimedOut {
+        /// Which host.
+        host: HostName,
+        /// How long was waited.
+        waited: Duration,
+        /// What may have happened on the host.
+        effect: Effect,
+    },
+    /// The connection broke in the middle, or the host never said how the command ended.
+    #[error("host {host}: the connection was lost")]
+    Lost {
+        /// Which host.
+        host: HostName,
+        /// What may have happened on the host.
+        effect: Effect,
+        /// Why; `None` when the host ended the command without an exit code.
+        #[source]
+        source: Option<Box<Error>>,
+    },
+    /// The host answered, but not with what was asked for: busy, a fault, a protocol violation.
+    #[error("host {host} answered with an error")]
+    Fault {
+        /// Which host.
+        host: HostName,
+        /// What.
+        #[source]
+        source: Box<Error>,
+    },
+    /// The file is not there, or is locked for longer than a moment.
+    #[error("host {host} has no readable file {path}")]
+    FileMissing {
+        /// Which host.
+        host: HostName,
+        /// The file's path on the host.
+        path: String,
+    },
+    /// The heartbeat is no JSON document of the expected kind.
+    #[error("host {host}: the heartbeat cannot be read")]
+    HeartbeatUnreadable {
+        /// Which host.
+        host: HostName,
+        /// Why.
+        #[source]
+        source: HeartbeatError,
+    },
+}
+
+impl StationError {
+    pub(crate) fn refused(host: &HostName, why: impl Into<Refusal>) -> Self {
+        Self::Refused {
+            host: host.clone(),
+            why: why.into(),
+        }
+    }
+
+    /// Sorts an error of the transport by what the caller does next.
+    pub(crate) fn from_transport(host: &HostName, error: Error) -> Self {
+        let effect = error.effect();
+        let host = host.clone();
+        let source = match error {
+            Error::CommandRefused(why) => {
+                return Self::Refused {
+                    host,
+                    why: why.into(),
+                };
+            }
+            Error::InsecureBasicRefused => {
+                return Self::Refused {
+                    host,
+                    why: Refusal::InsecureBasic,
+                };
+            }
+            Error::AddressNotAllowed { address } => {
+                return Self::Refused {
+                    host,
+                    why: Refusal::AddressNotAllowed {
+                        address: address.ip(),
+                    },
+                };
+            }
+            Error::DeadlineExpired { waited, .. } => return Self::TimedOut { host, waited, effect },
+            other => Box::new(other),
+        };
+        match *source {
+            Error::Resolve { .. } | Error::Connect { .. } => Self::Connect { host, source },
+            Error::Tls { .. } => Self::Tls { host, source },
+            Error::Unauthorized { .. } => Self::Unauthorized { host, source },
+            Error::AccessDenied { .. } => Self::AccessDenied { host, source },
+            Error::ConnectionLost { .. } | Error::ShellGone { .. } => Self::Lost {
+                host,
+                effect,
+                source: Some(source),
+            },
+            _ => Self::Fault { host, source },
+        }
+    }
+
+    /// A stable name for machines: stored reasons, metrics, HTTP answers.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::UnknownHost { .. } => "unknown_host",
+            Self::Refused { why, .. } => match why {
+                Refusal::Line(_) | Refusal::Command(_) => "command_refused",
+                Refusal::Path(_) => "path_refused",
+                Refusal::Settings(_) => "settings_refused",
+                Refusal::AddressNotAllowed { .. } => "address_not_allowed",
+                Refusal::InsecureBasic => "insecure_basic_refused",
+            },
+            Self::Connect { source, .. }
+            | Self::Tls { source, .. }
+            | Self::Unauthorized { source, .. }
+            | Self::AccessDenied { source, .. }
+            | Self::Fault { source, .. } => source.code(),
+            Self::TimedOut { .. } => "deadline_expired",
+            Self::Lost {
+                source: Some(source), ..
+            } => source.code(),
+            Self::Lost { source: None, .. } => "no_exit_code",
+            Self::FileMissing { .. } => "file_missing",
+            Self::HeartbeatUnreadable { .. } => "heartbeat_unreadable",
+        }
+    }
+
+    /// What may have happened on the host. [`Effect::Unknown`] is settled by looking, never by sending again.
+    #[must_use]
+    pub fn effect(&self) -> Effect {
+        match self {
+            Self::UnknownHost { .. } | Self::Refused { .. } | Self::Connect { .. } | Self::Tls { .. } => {
+                Effect::None
+            }
+            Self::Unauthorized { source, .. }
+            | Self::AccessDenied { source, .. }
+            | Self::Fault { source, .. } => source.effect(),
+            Self::TimedOut { effect, .. } | Self::Lost { effect, .. } => *effect,
+            // Reading changes nothing.
+            Self::FileMissing { .. } | Self::HeartbeatUnreadable { .. } => Effect::None,
+        }
+    }
+
+    /// Whether the host (or the way to it) is at fault, rather than the request or our own settings.
+    #[must_use]
+    pub fn is_host_problem(&self) -> bool {
+        !matches!(self, Self::UnknownHost { .. } | Self::Refused { .. })
+    }
+
+    /// Whether something that speaks WinRM, or at least HTTP, answered at the host's address.
+    pub(crate) fn was_answered(&self) -> bool {
+        match self {
+            Self::UnknownHost { .. } | Self::Refused { .. } | Self::Connect { .. } | Self::Tls { .. } => {
+                false
+            }
+            Self::TimedOut { .. } | Self::Lost { .. } => false,
+            Self::Unauthorized { .. } | Self::AccessDenied { .. } | Self::Fault { .. } => true,
+            Self::FileMissing { .. } | Self::HeartbeatUnreadable { .. } => true,
+        }
+    }
+
+    /// Whether a host that is starting may overcome this by itself.
+    pub(crate) fn may_pass(&self) -> bool {
+        match self {
+            Self::UnknownHost { .. } | Self::Refused { .. } => false,
+            Self::Unauthorized { .. } | Self::AccessDenied { .. } => false,
+            Self::Tls { source, .. } => matches!(
+                **source,
+                Error::Tls {
+                    source: TlsError::Other(_),
+                    ..
+                }
+            ),
+            Self::Fault { source, .. } => !matches!(**source, Error::Downgrade { .. }),
+            Self::Connect { .. } | Self::TimedOut { .. } | Self::Lost { .. } => true,
+            Self::FileMissing { .. } | Self::HeartbeatUnreadable { .. } => true,
+        }
+    }
+
+    /// Whether the host answered that it does not let us do this one thing, so that another way may work.
+    pub(crate) fn is_refusal_of_host(&self) -> bool {
+        match self {
+            Self::AccessDenied { .. } => true,
+            Self::Fault { source, .. } => matches!(**source, Error::Fault { .. }),
+            _ => false,
+        }
+    }
+
+    /// The whole story in one line: this error and its causes.
+    #[must_use]
+    pub fn sentence(&self) -> String {
+        let mut text = self.to_string();
+        let mut cause = self.source();
+        while let Some(error) = cause {
+            let _ = write!(text, ": {error}");
+            cause = error.source();
+        }
+        text
+    }
+
+    /// The same for the engine: code and sentence.
+    #[must_use]
+    pub fn reason(&self) -> Reason {
+        Reason::new(self.code(), self.sentence())
+    }
+
+    /// A command that ended without saying how.
+    pub(crate) fn no_exit_code(host: &HostName) -> Self {
+        Self::Lost {
+            host: host.clone(),
+            effect: Effect::Unknown,
+            source: None,
+        }
+    }
+}
+
+/// The same error for something that only reads: whatever became of it, nothing was changed.
+pub(crate) fn without_effect(error: StationError) -> StationError {
+    match error {
+        StationError::TimedOut { host, waited, .. } => StationError::TimedOut {
+            host,
+            waited,
+            effect: Effect::None,
+        },
+        StationError::Lost { host, source, .. } => StationError::Lost {
+            host,
+            effect: Effect::None,
+            source,
+        },
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use winrm_transport::Stage;
+
+    fn host() -> HostName {
+        HostName::parse("lab-ws-01").unwrap()
+    }
+
+    #[test]
+    fn a_command_without_an_exit_code_may_have_taken_effect() {
+        let error = StationError::no_exit_code(&host());
+        assert_eq!((error.code(), error.effect()), ("no_exit_code", Effect::Unknown));
+        assert!(error.is_host_problem());
+    }
+
+    #[test]
+    fn a_fault_keeps_the_effect_of_its_stage() {
+        let fault = |during| Error::Fault {
+            code: 5,
+            subcode: None,
+            message: "no".into(),
+            during,
+        };
+        let at = |stage| StationError::from_transport(&host(), fault(stage)).effect();
+        assert_eq!(at(Stage::Command), Effect::None);
+        assert_eq!(at(Stage::Receive), Effect::Unknown);
+    }
+
+    #[test]
+    fn the_sentence_names_the_host_and_every_cause() {
+        let error = StationError::from_transport(
+            &host(),
+            Error::AddressNotAllowed {
+                address: ([8, 8, 8, 8], 5985).into(),
+            },
+        );
+        assert_eq!(
+            error.sentence(),
+            "host lab-ws-01: refused: its address 8.8.8.8 is not in an allowed network"
+        );
+        assert_eq!(error.code(), "address_not_allowed");
+        assert!(!error.is_host_problem());
+    }
+
+    #[test]
+    fn refused_credentials_are_never_tried_again_by_the_ladder() {
+        let refused = Error::Unauthorized {
+            offered: vec!["Negotiate".into()],
+            used: "Negotiate",
+            step: "type 3",
+        };
+        assert!(!StationError::from_transport(&host(), refused).may_pass());
+        let busy = Error::ServiceUnavailable {
+            retry_after: None,
+            during: Stage::Create,
+        };
+        assert!(StationError::from_transport(&host(), busy).may_pass());
+    }
+}

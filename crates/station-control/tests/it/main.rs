@@ -1,0 +1,13 @@
+//! Steps on simulated hosts: real packets, real WinRM, the state of the host told by the simulator.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
+
+mod bench;
+
+mod adhoc;
+mod commands;
+mod connections;
+mod heartbeat;
+mod power;
+mod wake;
+mod wake_failures;

@@ -1,0 +1,333 @@
+//! One request and its answer on one connection that is ours alone.
+//!
+//! NTLM authenticates a connection, and sealing counts messages on it, so there is no pool here: a request takes
+//! the connection by value and gives it back with a complete answer. Whatever else happens, a dropped future
+//! included, ends the connection.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
+use hyper::body::{Bytes, Incoming};
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper::header::{
+    AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER,
+    USER_AGENT,
+};
+use hyper::{Method, Request, Response};
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::{Instant, timeout};
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::connect::Stream;
+use crate::error::{Error, LostBecause, Stage};
+use crate::ntlm::seal::Sealer;
+use crate::peer::{Counters, Peer};
+use crate::sealed::{self, UnsealError};
+use crate::soap::{self, Element, Fault};
+
+pub(crate) const SOAP: &str = "application/soap+xml;charset=UTF-8";
+
+/// An open connection.
+pub(crate) struct Connection {
+    peer: Arc<Peer>,
+    sender: SendRequest<Full<Bytes>>,
+    _driver: AbortOnDropHandle<()>,
+    /// Present once NTLM has been completed over plain HTTP.
+    pub(crate) sealer: Option<Box<Sealer>>,
+    /// Sent with every request: Basic only.
+    pub(crate) authorization: Option<HeaderValue>,
+    /// Of the certificate of this very connection.
+    pub(crate) channel_binding: Option<[u8; 16]>,
+    last_used: Instant,
+}
+
+/// An HTTP answer, complete.
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+}
+
+/// What a host said to a SOAP request.
+pub(crate) enum Reply {
+    Envelope(Element),
+    Fault(Fault),
+}
+
+/// Why there is no complete answer.
+#[derive(Debug)]
+pub(crate) enum ExchangeError {
+    /// Not a byte of the request has left: the host had closed the idle connection.
+    NotSent,
+    /// 401: given before execution, so the request may be repeated once after authenticating.
+    Unauthenticated {
+        offered: Vec<String>,
+    },
+    Failed(Error),
+}
+
+impl ExchangeError {
+    pub(crate) fn lost(during: Stage, source: LostBecause) -> Self {
+        Self::Failed(Error::ConnectionLost { during, source })
+    }
+
+    fn protocol(during: Stage, what: &'static str) -> Self {
+        Self::Failed(Error::Protocol { what, during })
+    }
+}
+
+impl Connection {
+    pub(crate) async fn start(peer: Arc<Peer>, stream: Stream) -> Result<Self, Error> {
+        let lost = |error| Error::ConnectionLost {
+            during: Stage::Connect,
+            source: LostBecause::Transport(error),
+        };
+        let (sender, driver, channel_binding) = match stream {
+            Stream::Plain(tcp) => {
+                let (sender, driver) = drive(tcp).await.map_err(lost)?;
+                (sender, driver, None)
+            }
+            Stream::Tls(tls, binding) => {
+                let (sender, driver) = drive(tls).await.map_err(lost)?;
+                (sender, driver, Some(binding))
+            }
+        };
+        let last_used = Instant::now();
+        Ok(Self {
+            peer,
+            sender,
+            _driver: driver,
+            sealer: None,
+            authorization: None,
+            channel_binding,
+            last_used,
+        })
+    }
+
+    /// Whether it is worth trying; a host may still close it a moment later.
+    pub(crate) fn is_fresh(&self) -> bool {
+        !self.sender.is_closed() && self.last_used.elapsed() < self.peer.settings.timeouts.idle
+    }
+
+    /// Sends one SOAP request, sealed where sealing was agreed, and reads the whole answer.
+    pub(crate) async fn exchange(
+        mut self,
+        during: Stage,
+        request: &soap::request::Request,
+    ) -> Result<(Self, Reply), ExchangeError> {
+        // Nothing may be sealed before it is sure to be sent: both sides count.
+        self.sender.ready().await.map_err(|_| ExchangeError::NotSent)?;
+        let (content_type, body) = match &mut self.sealer {
+            Some(sealer) => (sealed::CONTENT_TYPE, sealed::wrap(sealer, &request.xml)),
+            None => (SOAP, request.xml.clone().into_bytes()),
+        };
+        let answer = self.post(during, "/wsman", content_type, None, body).await?;
+        let envelope = self.open(during, &answer)?;
+        let root = soap::parse(&envelope, &self.peer.settings.limits)
+            .map_err(|soap::Malformed(what)| ExchangeError::protocol(during, what))?;
+        let fault = Fault::find(&root);
+        match soap::relates_to(&root) {
+            Some(id) if id.eq_ignore_ascii_case(&request.message_id) => {}
+            // A fault about a header it could not read has nothing to relate to.
+            None if fault.is_some() => {}
+            _ => {
+                return Err(ExchangeError::protocol(
+                    during,
+                    "answer relates to another request",
+                ));
+            }
+        }
+        match fault {
+            Some(fault) => Ok((self, Reply::Fault(fault))),
+            None if answer.status == 200 => Ok((self, Reply::Envelope(root))),
+            None => Err(ExchangeError::protocol(during, "error status without a fault")),
+        }
+    }
+
+    /// Sends one HTTP request and reads the whole answer, in the time an answer may take.
+    pub(crate) async fn post(
+        &mut self,
+        during: Stage,
+        path: &'static str,
+        content_type: &'static str,
+        extra: Option<(HeaderName, HeaderValue)>,
+        body: Vec<u8>,
+    ) -> Result<Answer, ExchangeError> {
+        let waited = self.peer.settings.timeouts.answer();
+        let request = self.request(path, content_type, extra, body);
+        let done = timeout(waited, self.send(during, request)).await;
+        self.last_used = Instant::now();
+        done.unwrap_or_else(|_| Err(ExchangeError::lost(during, LostBecause::Silence { waited })))
+    }
+
+    fn request(
+        &self,
+        path: &'static str,
+        content_type: &'static str,
+        extra: Option<(HeaderName, HeaderValue)>,
+        body: Vec<u8>,
+    ) -> Request<Full<Bytes>> {
+        let length = body.len();
+        let mut request = Request::new(Full::new(Bytes::from(body)));
+        *request.method_mut() = Method::POST;
+        *request.uri_mut() = hyper::Uri::from_static(path);
+        let headers = request.headers_mut();
+        headers.insert(HOST, self.peer.authority.clone());
+        // An empty body would go without it, and the host would then wait for one or refuse.
+        headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+        headers.insert(USER_AGENT, self.peer.user_agent.clone());
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+        if let Some(authorization) = &self.authorization {
+            headers.insert(AUTHORIZATION, authorization.clone());
+        }
+        if let Some((name, value)) = extra {
+            headers.insert(name, value);
+        }
+        request
+    }
+
+    async fn send(&mut self, during: Stage, request: Request<Full<Bytes>>) -> Result<Answer, ExchangeError> {
+        self.sender.ready().await.map_err(|_| ExchangeError::NotSent)?;
+        Counters::add(&self.peer.counters.requests);
+        let response = match self.sender.try_send_request(request).await {
+            Ok(response) => response,
+            Err(error) if error.message().is_some() => return Err(ExchangeError::NotSent),
+            Err(error) => return Err(ExchangeError::lost(during, error.into_error().into())),
+        };
+        collect(response, self.peer.settings.limits.answer_bytes, during).await
+    }
+
+    /// Judges the status, then gives the plain text of the body.
+    fn open(&mut self, during: Stage, answer: &Answer) -> Result<Vec<u8>, ExchangeError> {
+        match answer.status {
+            401 => {
+                return Err(ExchangeError::Unauthenticated {
+                    offered: offered(&answer.headers),
+                });
+            }
+            200 | 400 | 500 => {}
+            status => return Err(ExchangeError::Failed(refusal(status, &answer.headers, during))),
+        }
+        let kind = content_type(&answer.headers);
+        let Some(sealer) = &mut self.sealer else {
+            return plain(during, answer, &kind);
+        };
+        if kind.starts_with("multipart/encrypted") {
+            return sealed::unwrap(sealer, &answer.body).map_err(|error| {
+                ExchangeError::protocol(
+                    during,
+                    match error {
+                        UnsealError::Framing => "sealed answer is malformed",
+                        UnsealError::Signature => "sealed answer has a wrong signature",
+                    },
+                )
+            });
+        }
+        if answer.status == 400 || answer.body.is_empty() {
+            return Err(ExchangeError::protocol(
+                during,
+                "host did not accept the sealed request",
+            ));
+        }
+        let what = "answer to a sealed request is not sealed";
+        Err(ExchangeError::Failed(Error::Downgrade { what, during }))
+    }
+}
+
+fn plain(during: Stage, answer: &Answer, kind: &str) -> Result<Vec<u8>, ExchangeError> {
+    if kind.starts_with("application/soap+xml") || kind.starts_with("text/xml") {
+        return Ok(answer.body.to_vec());
+    }
+    if answer.body.is_empty() {
+        // AllowUnencrypted=false looks like this.
+        return Err(ExchangeError::protocol(
+            during,
+            "host refuses clear text (empty answer)",
+        ));
+    }
+    Err(ExchangeError::Failed(Error::NotWinRm {
+        status: answer.status,
+        during,
+    }))
+}
+
+async fn drive<S>(stream: S) -> hyper::Result<(SendRequest<Full<Bytes>>, AbortOnDropHandle<()>)>
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let mut builder = http1::Builder::new();
+    builder.max_buf_size(64 * 1024).max_headers(64);
+    let (sender, connection) = builder.handshake(TokioIo::new(stream)).await?;
+    let driver = tokio::spawn(async move {
+        if let Err(error) = connection.await {
+            tracing::debug!(%error, "connection ended");
+        }
+    });
+    Ok((sender, AbortOnDropHandle::new(driver)))
+}
+
+async fn collect(response: Response<Incoming>, limit: usize, during: Stage) -> Result<Answer, ExchangeError> {
+    let (head, body) = response.into_parts();
+    let collected = Limited::new(body, limit).collect().await.map_err(|error| {
+        if error.is::<LengthLimitError>() {
+            return ExchangeError::protocol(during, "answer is larger than allowed");
+        }
+        match error.downcast::<hyper::Error>() {
+            Ok(error) => ExchangeError::lost(during, LostBecause::Transport(*error)),
+            Err(_) => ExchangeError::protocol(during, "answer cannot be read"),
+        }
+    })?;
+    Ok(Answer {
+        status: head.status.as_u16(),
+        headers: head.headers,
+        body: collected.to_bytes(),
+    })
+}
+
+/// What a status other than 200, 400, 401 and 500 means.
+pub(crate) fn refusal(status: u16, headers: &HeaderMap, during: Stage) -> Error {
+    match status {
+        503 => {
+            let seconds = headers
+                .get(RETRY_AFTER)
+                .and_then(|v| v.to_str().ok()?.trim().parse().ok());
+            let retry_after = seconds.map(|s: u64| Duration::from_secs(s.min(86_400)));
+            Error::ServiceUnavailable { retry_after, during }
+        }
+        413 | 414 => Error::Protocol {
+            what: "host finds the request too large",
+            during,
+        },
+        status => Error::NotWinRm { status, during },
+    }
+}
+
+fn content_type(headers: &HeaderMap) -> String {
+    let value = headers
+        .get(CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
+    value.trim().to_ascii_lowercase()
+}
+
+/// The schemes of `WWW-Authenticate`, one header each or a comma list, without their tokens.
+pub(crate) fn offered(headers: &HeaderMap) -> Vec<String> {
+    challenges(headers)
+        .map(|(scheme, _)| scheme.chars().take(64).collect())
+        .take(16)
+        .collect()
+}
+
+/// Scheme and rest of each challenge.
+pub(crate) fn challenges(headers: &HeaderMap) -> impl Iterator<Item = (&str, &str)> {
+    headers
+        .get_all(hyper::header::WWW_AUTHENTICATE)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .map(str::trim)
+        .filter(|part| !part.is_empty())
+        .map(|part| part.split_once(' ').unwrap_or((part, "")))
+}

@@ -1,0 +1,33 @@
+# The recipes wrap the scripts that CI calls; nothing lives only here.
+
+# Everything CI checks
+ci:
+    .ci/run
+
+# All tests, or those whose name contains FILTER
+test *FILTER:
+    ./test.sh {{FILTER}}
+
+# The main job, to watch
+demo *ARGS:
+    cargo run --release --locked -p lab-demo -- {{ARGS}}
+
+# Formatting
+fmt:
+    cargo fmt --all
+
+# Lints as CI has them
+lint:
+    cargo clippy --workspace --all-targets --locked -- -D warnings
+
+# Documentation as CI builds it
+doc:
+    RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
+
+# Licences, bans, sources
+deny:
+    scripts/check-licences.sh
+
+# Direction of dependencies
+deps:
+    scripts/check-dependencies.sh

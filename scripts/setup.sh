@@ -1,0 +1,30 @@
+#!/usr/bin/env bash
+# Installs what the tests need and the machine lacks. Safe to run again; says nothing when nothing is missing.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+packages=()
+need() { command -v "$1" >/dev/null 2>&1 || [ -x "/usr/sbin/$1" ] || packages+=("$2"); }
+need mariadbd mariadb-server-core
+need mariadb mariadb-client-core
+need ip iproute2
+need ping iputils-ping
+need curl curl
+need cc gcc
+if [ "${#packages[@]}" -gt 0 ]; then
+    echo "installing: ${packages[*]}"
+    export DEBIAN_FRONTEND=noninteractive
+    apt-get update -qq
+    apt-get install -y -qq --no-install-recommends "${packages[@]}" >/dev/null
+fi
+
+# The WinRM clients that the simulated host is proved against, in an environment of their own.
+venv="${INTEROP_VENV:-$PWD/.cache/venv}"
+requirements=crates/host-sim/tests/python/requirements.txt
+if ! cmp -s "$requirements" "$venv/requirements.installed"; then
+    echo "installing: Python clients for the interoperability tests"
+    rm -rf "$venv"
+    python3 -m venv "$venv"
+    "$venv/bin/pip" install --quiet --disable-pip-version-check -r "$requirements"
+    cp "$requirements" "$venv/requirements.installed"
+fi

@@ -1,0 +1,58 @@
+#!/usr/bin/env bash
+# Installs what is missing, starts a private MariaDB, runs every test, and cleans up. Last line: how many passed.
+#   ./test.sh           all tests
+#   ./test.sh FILTER    only tests whose name contains FILTER (no demo, no scripts)
+set -uo pipefail
+cd "$(dirname "$0")"
+export CARGO_TERM_COLOR="${CARGO_TERM_COLOR:-auto}"
+
+scripts/setup.sh || { echo "0 passed, 1 failed"; exit 1; }
+folder="$(mktemp -d /tmp/lab-ops-test.XXXXXX)"
+cleanup() { scripts/test-mariadb.sh stop "$folder/db" >/dev/null 2>&1; rm -rf "$folder"; }
+trap cleanup EXIT
+trap 'exit 130' INT TERM
+
+TEST_MYSQL_URL="$(scripts/test-mariadb.sh start "$folder/db" | sed -n 's/^TEST_MYSQL_URL=//p')"
+[ -n "$TEST_MYSQL_URL" ] || { echo "MariaDB did not start"; echo "0 passed, 1 failed"; exit 1; }
+export TEST_MYSQL_URL REQUIRE_REAL=1
+export INTEROP_PYTHON="${INTEROP_VENV:-$PWD/.cache/venv}/bin/python"
+export TMPDIR="$folder"
+
+passed=0
+failed=0
+count() { # what, exit code, its output: adds up the closing lines of nextest and of cargo test
+    local p f
+    p=$(grep -oE '[0-9]+ passed' "$3" | awk '{s+=$1} END {print s+0}')
+    f=$(grep -oE '[0-9]+ (failed|timed out)' "$3" | awk '{s+=$1} END {print s+0}')
+    if [ "$2" -ne 0 ] && [ "$f" -eq 0 ]; then f=1; fi
+    passed=$((passed + p)); failed=$((failed + f))
+    [ "$2" -eq 0 ] || echo "FAILED: $1"
+}
+run() { # what, command...
+    local what="$1" out="$folder/out.$RANDOM"; shift
+    echo "== $what"
+    "$@" 2>&1 | tee "$out.all"
+    local code="${PIPESTATUS[0]}"
+    # nextest closes with "Summary", cargo test with "test result"
+    grep -aE '^ *(Summary|test result)' "$out.all" | sed 's/\x1b\[[0-9;]*m//g' >"$out"
+    count "$what" "$code" "$out"
+}
+single() { # a check that is one test by itself
+    local what="$1"; shift
+    echo "== $what"
+    if "$@"; then passed=$((passed + 1)); else failed=$((failed + 1)); echo "FAILED: $what"; fi
+}
+
+filter=("$@")
+if cargo nextest --version >/dev/null 2>&1; then
+    run "tests" cargo nextest run --workspace --locked --no-fail-fast "${filter[@]}"
+else
+    run "tests" cargo test --workspace --locked --lib --bins --tests --no-fail-fast -- "${filter[@]}"
+fi
+if [ "${#filter[@]}" -eq 0 ]; then
+    run "examples in the documentation" cargo test --workspace --locked --doc
+    single "direction of dependencies" scripts/check-dependencies.sh
+    single "the demo runs the main job" cargo run --quiet --locked -p lab-demo -- --plain
+fi
+echo "$passed passed, $failed failed"
+[ "$failed" -eq 0 ] && [ "$passed" -gt 0 ]
