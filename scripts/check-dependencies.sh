@@ -23,7 +23,7 @@ without() { local name; for name in $ours; do [[ " $* " == *" $name "* ]] || ech
 # shellcheck disable=SC2046,SC2086
 {
 forbid lab-model $http $sql quick-xml tokio socket2 $(without lab-model wol)
-forbid reservation-engine $http $sql quick-xml socket2 $(without reservation-engine lab-model wol)
+forbid reservation-engine $http $sql quick-xml $(without reservation-engine lab-model wol)
 forbid wol $http $sql quick-xml $(without wol)
 forbid winrm-transport $sql axum $(without winrm-transport)
 forbid labstation-commands $http $sql quick-xml tokio socket2 $(without labstation-commands)

@@ -8,7 +8,7 @@ if ! cargo deny --version >/dev/null 2>&1; then
     build="$(mktemp -d)"
     trap 'rm -rf "$build"' EXIT
     CARGO_TARGET_DIR="$build" CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_OPT_LEVEL=1 \
-        cargo install --quiet --locked cargo-deny --version '^0.19'
+        cargo install --quiet --locked cargo-deny --version '^0.20'
 fi
 if [ -n "${ADVISORY_DB:-}" ]; then
     cargo deny --locked check --disable-fetch advisories licenses bans sources

@@ -5,6 +5,7 @@ use std::ops::RangeInclusive;
 
 use axum::body::Bytes;
 use lab_model::is_false_word;
+use labstation_commands::{ArgumentError, LineError, raw_command_line};
 use serde_json::{Map, Value};
 
 use crate::error::ApiError;
@@ -179,11 +180,20 @@ impl Body {
     }
 }
 
-fn checked_argument(text: &str) -> Result<String, &'static str> {
-    match () {
-        () if text.chars().any(char::is_control) => Err("contains a control character"),
-        () if text.len() > 2000 => Err("is longer than 2000 bytes"),
-        () => Ok(text.to_owned()),
+/// What a station's command line cannot hold is refused here, before the first step of an order has an effect.
+fn checked_argument(text: &str) -> Result<String, String> {
+    const ANY_PROGRAM: &str = r"C:\LabStation\LabStation.exe";
+    let argument = text.to_owned();
+    if text.len() > 2000 {
+        return Err("is longer than 2000 bytes".to_owned());
+    }
+    match raw_command_line(ANY_PROGRAM, "status", std::slice::from_ref(&argument)) {
+        Ok(_) => Ok(argument),
+        Err(LineError::Argument(ArgumentError::Empty { .. })) => Err("is blank".to_owned()),
+        Err(LineError::Argument(ArgumentError::ForbiddenCharacter { character, .. })) => Err(format!(
+            "contains {character:?}, which is not allowed on a command line"
+        )),
+        Err(other) => Err(format!("cannot be sent: {other}")),
     }
 }
 

@@ -135,6 +135,20 @@ impl From<heartbeat_store::HeartbeatStoreError> for ApiError {
     }
 }
 
+/// Puts refusals of the framework itself (a body that is too long, a query that cannot be read) into JSON as well.
+pub(crate) async fn in_json(response: Response) -> Response {
+    let status = response.status();
+    let kind = response.headers().get(header::CONTENT_TYPE);
+    if status.is_success() || kind.is_some_and(|kind| kind == "application/json") {
+        return response;
+    }
+    let (code, text) = match status {
+        StatusCode::PAYLOAD_TOO_LARGE => ("body_too_large", "the body is too long"),
+        _ => ("bad_request", "the request cannot be read"),
+    };
+    ApiError::new(status, code, text).into_response()
+}
+
 /// An unknown path, in JSON.
 pub(crate) async fn not_found() -> Response {
     (

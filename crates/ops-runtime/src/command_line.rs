@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use crate::settings::{Loaded, Settings};
+use crate::settings::{Gathered, Settings};
 use crate::site::Plan;
 
 /// Arguments of both services; everything else is a setting.
@@ -29,19 +29,20 @@ pub enum Startup {
 /// Reads settings and catalog, starts logging, and says on standard error all that is wrong. Exit code 2 means that
 /// the configuration is at fault. `check` adds what only one service asks of the settings.
 pub fn start_up(line: &CommandLine, check: impl FnOnce(&Settings) -> Vec<String>) -> Startup {
-    let (settings, warnings, mut problems) = match Settings::from_environment(line.settings.as_deref()) {
-        Ok(Loaded { settings, warnings }) => (Some(settings), warnings, Vec::new()),
-        Err(error) => (None, Vec::new(), error.0),
-    };
-    let mut plan = None;
-    if let Some(settings) = settings {
-        crate::init_logging(&settings);
-        problems.extend(check(&settings));
-        match Plan::new(settings) {
-            Ok(made) => plan = Some(made),
-            Err(error) => problems.extend(error.problems),
+    let Gathered {
+        settings,
+        warnings,
+        mut problems,
+    } = Gathered::from_environment(line.settings.as_deref());
+    crate::init_logging(&settings);
+    problems.extend(check(&settings));
+    let plan = match Plan::new(settings) {
+        Ok(plan) => Some(plan),
+        Err(error) => {
+            problems.extend(error.problems);
+            None
         }
-    }
+    };
     for warning in warnings.iter().chain(plan.iter().flat_map(Plan::warnings)) {
         tracing::warn!("{warning}");
     }

@@ -23,7 +23,10 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     };
     // The gateway's table keeps whole seconds.
     let day = Day::beginning((lab.site.clock.now() + TimeDelta::seconds(1)).trunc_subsecs(0));
-    let ended = watch_the_day(&arguments, &lab, &day, &stop).await;
+    let ended = match watch_the_day(&arguments, &lab, &day, &stop).await {
+        Err(error) if nobody_reads(&error) => Ok(Ended::Early),
+        ended => ended,
+    };
     if matches!(ended, Ok(Ended::Early)) {
         say("Leaving before the day is over; steps under way get a few seconds to end.")?;
     }
@@ -100,6 +103,12 @@ async fn watch_the_day(
     } else {
         Ended::Badly
     })
+}
+
+/// Whether the reader of our output has gone, as `head` does.
+fn nobody_reads(error: &anyhow::Error) -> bool {
+    let broken = |error: &std::io::Error| error.kind() == std::io::ErrorKind::BrokenPipe;
+    error.downcast_ref::<std::io::Error>().is_some_and(broken)
 }
 
 fn say(text: &str) -> std::io::Result<()> {

@@ -11,7 +11,7 @@ use crate::day::{Day, Ending, LEAD, Reservation, host_name, seconds};
 use crate::effects::{HostLog, first_packet_at};
 use crate::lab::Lab;
 use crate::tally::Steady;
-use crate::verdict::{judge, problems};
+use crate::verdict::{judge, problems, woken_for_nothing};
 
 /// The summary, and whether the day went as it should.
 pub(crate) struct Summary {
@@ -29,6 +29,7 @@ impl Summary {
         let mut text = reservations(day, courses);
         text += &costs(&total(&lab.farm), steady);
         let firsts: Vec<_> = lab.farm.hosts().iter().map(first_packet_at).collect();
+        problems.extend(woken_for_nothing(day, &firsts));
         text += &first_packets(day, &firsts).unwrap_or_default();
         match ask_the_api(lab, day).await {
             Ok(line) => text += &line,

@@ -1,6 +1,6 @@
 //! Whether the day went as it should: each reservation by its records, each host by its own log.
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use reservation_engine::ReservationStatus;
 
 use crate::course::{Course, early_or_late};
@@ -76,7 +76,7 @@ fn was_ready(reservation: &Reservation, course: &Course) -> Result<(), String> {
     }
 }
 
-fn was_released(course: &Course, due_at: chrono::DateTime<chrono::Utc>) -> Result<(), String> {
+fn was_released(course: &Course, due_at: DateTime<Utc>) -> Result<(), String> {
     let at = course.released_at().ok_or("the host was not released")?;
     let late = at - due_at;
     if late > TimeDelta::seconds(RELEASE_TAKES) {
@@ -123,6 +123,17 @@ fn judge_host(day: &Day, host: usize, log: &HostLog) -> Result<(), String> {
         ));
     }
     Ok(())
+}
+
+/// The hosts without a reservation to which a magic packet was sent. `firsts` says for each host when its first came.
+pub(crate) fn woken_for_nothing(day: &Day, firsts: &[Option<DateTime<Utc>>]) -> Vec<String> {
+    let is_idle = |host: &usize| day.of_host(*host).next().is_none();
+    let woken = (0..HOSTS)
+        .filter(is_idle)
+        .filter(|host| firsts.get(*host).copied().flatten().is_some());
+    woken
+        .map(|host| format!("{}: it was woken for nothing", host_name(host)))
+        .collect()
 }
 
 #[cfg(test)]
@@ -284,6 +295,20 @@ mod tests {
             twice(&|logs| logs[1].0.push((at, Deed::WentDown))).len(),
             1,
             "rebooted twice"
+        );
+    }
+
+    #[test]
+    fn a_packet_to_a_host_without_a_reservation_is_found() {
+        let day = a_day();
+        let mut firsts: Vec<_> = (0..HOSTS)
+            .map(|host| (host < 9).then_some(day.began_at))
+            .collect();
+        assert_eq!(woken_for_nothing(&day, &firsts), Vec::<String>::new());
+        firsts[10] = Some(day.began_at);
+        assert_eq!(
+            woken_for_nothing(&day, &firsts),
+            ["lab-ws-11: it was woken for nothing"]
         );
     }
 }

@@ -10,12 +10,12 @@ mod wol;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use axum::middleware::from_fn_with_state;
+use axum::middleware::{from_fn_with_state, map_response};
 use axum::routing::{get, post};
 
 use crate::app::App;
 use crate::auth::{TokenCheck, require_token};
-use crate::error::{not_found, wrong_method};
+use crate::error::{in_json, not_found, wrong_method};
 
 /// A request of the contract is a few hundred bytes.
 const MAX_BODY: usize = 64 * 1024;
@@ -39,5 +39,6 @@ pub(crate) fn router(app: App) -> Router {
         .fallback(not_found)
         .method_not_allowed_fallback(wrong_method)
         .layer(DefaultBodyLimit::max(MAX_BODY))
+        .layer(map_response(in_json))
         .with_state(app)
 }

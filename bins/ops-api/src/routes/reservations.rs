@@ -6,10 +6,11 @@ use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::StatusCode;
 use lab_model::{LabId, ReservationId};
-use reservation_engine::{ManualOrder, ManualReport, ManualStep, OperationKind, StepAction, StepOutcome};
+use reservation_engine::{
+    ManualOrder, ManualReport, ManualStep, OperationKind, StepAction, StepOutcome, step_entry,
+};
 use serde_json::{Map, Value, json};
 
-use super::heartbeat::duration_ms;
 use super::steps;
 use crate::app::App;
 use crate::body::{Body, type_of};
@@ -134,27 +135,16 @@ fn answer(shown: &[(&'static str, Value); 3], report: &ManualReport) -> Value {
     Value::Object(answer)
 }
 
-/// One step as the contract's section 1.4 has it, and why it failed where it did.
+/// One step as the contract's section 1.4 has it, with the reason of a failure and a mark for warnings.
 fn step(step: &ManualStep) -> Value {
-    let (success, reason) = match &step.report.outcome {
-        StepOutcome::Done | StepOutcome::DoneWithWarnings => (true, None),
-        StepOutcome::Failed(reason) | StepOutcome::Unknown(reason) => (false, Some(reason)),
+    let mut entry = step_entry(&step.action, &step.report);
+    let added = match &step.report.outcome {
+        StepOutcome::Done => None,
+        StepOutcome::DoneWithWarnings => Some(("warnings", Value::Bool(true))),
+        StepOutcome::Failed(reason) | StepOutcome::Unknown(reason) => Some(("reason", json!(reason))),
     };
-    let mut entry = json!({
-        "action": step.action,
-        "success": success,
-        "status": if success { "completed" } else { "failed" },
-        "message": step.report.message,
-        "details": step.report.details,
-        "durationMs": duration_ms(step.report.duration),
-    });
-    if let (Some(reason), Some(entry)) = (reason, entry.as_object_mut()) {
-        entry.insert("reason".into(), json!(reason));
-    }
-    if matches!(step.report.outcome, StepOutcome::DoneWithWarnings)
-        && let Some(entry) = entry.as_object_mut()
-    {
-        entry.insert("warnings".into(), Value::Bool(true));
+    if let (Some((key, value)), Some(entry)) = (added, entry.as_object_mut()) {
+        entry.insert(key.to_owned(), value);
     }
     entry
 }

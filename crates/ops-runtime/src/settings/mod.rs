@@ -141,10 +141,7 @@ impl Settings {
     /// # Errors
     /// [`SettingsError`] lists every problem.
     pub fn from_environment(file: Option<&Path>) -> Result<Loaded, SettingsError> {
-        let variables = std::env::vars_os()
-            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-            .collect();
-        Self::read(&variables, file)
+        Gathered::from_environment(file).into_result()
     }
 
     /// Reads settings from given variables instead of the process's own.
@@ -152,19 +149,50 @@ impl Settings {
     /// # Errors
     /// [`SettingsError`] lists every problem.
     pub fn read(variables: &BTreeMap<String, String>, file: Option<&Path>) -> Result<Loaded, SettingsError> {
+        Gathered::read(variables, file).into_result()
+    }
+}
+
+/// Settings as far as they could be read, each wrong one with its default, and all that is wrong with them: enough
+/// to look for problems elsewhere too before anything is said.
+#[derive(Debug)]
+pub(crate) struct Gathered {
+    pub(crate) settings: Settings,
+    pub(crate) warnings: Vec<String>,
+    pub(crate) problems: Vec<String>,
+}
+
+impl Gathered {
+    /// Reads as [`Settings::from_environment`] does.
+    pub(crate) fn from_environment(file: Option<&Path>) -> Self {
+        let variables = std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+            .collect();
+        Self::read(&variables, file)
+    }
+
+    fn read(variables: &BTreeMap<String, String>, file: Option<&Path>) -> Self {
         let named = variables
             .get("OPS_SETTINGS")
             .filter(|name| !name.trim().is_empty())
             .map(PathBuf::from);
         let mut source = Source::new(variables, file.or(named.as_deref()));
         let settings = read_all(&mut source);
-        if source.problems.is_empty() {
+        Self {
+            settings,
+            warnings: source.warnings,
+            problems: source.problems,
+        }
+    }
+
+    fn into_result(self) -> Result<Loaded, SettingsError> {
+        if self.problems.is_empty() {
             Ok(Loaded {
-                settings,
-                warnings: source.warnings,
+                settings: self.settings,
+                warnings: self.warnings,
             })
         } else {
-            Err(SettingsError(source.problems))
+            Err(SettingsError(self.problems))
         }
     }
 }
