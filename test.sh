@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Installs what is missing, starts a private MariaDB, runs every test, and cleans up. Last line: how many passed.
 #   ./test.sh           all tests
+#   ./test.sh --all     also those that need Wine (installs 1.4 GB, takes some minutes more)
 #   ./test.sh FILTER    only tests whose name contains FILTER (no demo, no scripts)
 set -uo pipefail
 cd "$(dirname "$0")"
@@ -43,6 +44,8 @@ single() { # a check that is one test by itself
     if "$@"; then passed=$((passed + 1)); else failed=$((failed + 1)); echo "FAILED: $what"; fi
 }
 
+all=no
+if [ "${1:-}" = "--all" ]; then all=yes; shift; fi
 filter=("$@")
 if cargo nextest --version >/dev/null 2>&1; then
     run "tests" cargo nextest run --workspace --locked --no-fail-fast "${filter[@]}"
@@ -53,6 +56,9 @@ if [ "${#filter[@]}" -eq 0 ]; then
     run "examples in the documentation" cargo test --workspace --locked --doc
     single "direction of dependencies" scripts/check-dependencies.sh
     single "the demo runs the main job" cargo run --quiet --locked -p lab-demo -- --plain
+fi
+if [ "$all" = yes ]; then
+    run "quoting, read by the parsers of Windows under Wine" scripts/wine-oracle.sh
 fi
 echo "$passed passed, $failed failed"
 [ "$failed" -eq 0 ] && [ "$passed" -gt 0 ]

@@ -11,6 +11,11 @@ need ip iproute2
 need ping iputils-ping
 need curl curl
 need cc gcc
+need krb5kdc krb5-kdc
+need kadmin.local krb5-admin-server
+need kinit krb5-user
+need faketime faketime
+[ -e /usr/lib/python3/dist-packages/gssapi ] || packages+=(python3-gssapi)
 if [ "${#packages[@]}" -gt 0 ]; then
     echo "installing: ${packages[*]}"
     export DEBIAN_FRONTEND=noninteractive

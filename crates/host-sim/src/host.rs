@@ -245,6 +245,7 @@ impl Inner {
             address: self.spec.certificate_names_address.then_some(self.spec.address),
             self_signed: self.spec.tls == TlsIdentity::SelfSigned,
             expired: self.spec.tls == TlsIdentity::Expired,
+            asks_clients: !self.spec.client_certificates.is_empty(),
         };
         let identity = match kind {
             IdentityKind::Own => self.authority.issue(&subject)?,

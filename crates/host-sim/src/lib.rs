@@ -25,6 +25,7 @@
 //! # farm.stop().await; Ok(()) }
 //! ```
 
+mod script;
 mod spec;
 
 mod farm;
@@ -46,6 +47,7 @@ pub use effects::{Cause, Counts, Effect, EffectKind};
 pub use farm::{Farm, FarmOptions, StartError};
 pub use faults::{At, Fault};
 pub use host::{PowerState, SimHost};
+pub use script::{Program, Step};
 pub use spec::{
     AuthPolicy, BootTimes, CbtLevel, CommandDurations, DoneStyle, HostSpec, Quotas, StationSpec, TlsIdentity,
 };

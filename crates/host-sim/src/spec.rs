@@ -4,6 +4,8 @@ use std::net::Ipv4Addr;
 use std::ops::Range;
 use std::time::Duration;
 
+use crate::script::Program;
+
 /// One simulated host. Start from [`HostSpec::new`] and change what the test is about.
 #[derive(Debug, Clone)]
 pub struct HostSpec {
@@ -34,6 +36,9 @@ pub struct HostSpec {
     pub auth: AuthPolicy,
     /// Whether clear-text SOAP is taken over plain HTTP. Windows says no.
     pub allow_unencrypted: bool,
+    /// SHA-256 of the client certificates that are mapped to the account. With any, HTTPS asks for a certificate, and
+    /// the scheme for them is on offer.
+    pub client_certificates: Vec<[u8; 32]>,
     /// How strictly channel bindings are demanded over HTTPS.
     pub cbt: CbtLevel,
     /// Who signs the HTTPS certificate.
@@ -80,6 +85,7 @@ impl HostSpec {
             domain: String::new(),
             auth: AuthPolicy::default(),
             allow_unencrypted: false,
+            client_certificates: Vec::new(),
             cbt: CbtLevel::Relaxed,
             tls: TlsIdentity::FarmCa,
             dns_names: Vec::new(),
@@ -202,6 +208,8 @@ pub struct StationSpec {
     pub grace_scale: f64,
     /// Version in the heartbeat.
     pub version: String,
+    /// Further programs on the host.
+    pub programs: Vec<Program>,
 }
 
 impl Default for StationSpec {
@@ -215,6 +223,7 @@ impl Default for StationSpec {
             durations: CommandDurations::default(),
             grace_scale: 1.0,
             version: "3.0.3".into(),
+            programs: Vec::new(),
         }
     }
 }

@@ -19,6 +19,7 @@ use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
 use crate::spec::{HostSpec, StationSpec};
+use files::File;
 
 /// One instant by two clocks: the farm's, which orders things, and the host's, which is written into documents.
 #[derive(Debug, Clone, Copy)]
@@ -52,8 +53,8 @@ pub(crate) struct Station {
     heartbeat: Option<(String, DateTime<Utc>)>,
     status: Option<String>,
     events: String,
-    /// Files that commands wrote elsewhere, by normalized path.
-    other_files: BTreeMap<String, Vec<u8>>,
+    /// Files that commands and tests wrote elsewhere, by normalized path.
+    other_files: BTreeMap<String, File>,
 }
 
 impl Station {

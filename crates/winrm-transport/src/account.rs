@@ -44,6 +44,15 @@ impl Account {
         })
     }
 
+    /// Nobody in particular: the host knows from the certificate.
+    pub(crate) fn mapped() -> Self {
+        Self {
+            user: String::new(),
+            domain: String::new(),
+            password: Arc::new(SecretString::from("")),
+        }
+    }
+
     /// The user name, without a domain before a backslash.
     pub fn user(&self) -> &str {
         &self.user

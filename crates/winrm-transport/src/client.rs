@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use hyper::header::{HeaderName, HeaderValue};
 use tokio::runtime::Handle;
-use tokio::sync::{Mutex, OwnedMutexGuard, oneshot};
+use tokio::sync::{Mutex, OwnedMutexGuard, mpsc, oneshot};
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
@@ -17,7 +17,8 @@ use crate::error::{Error, LostBecause, Stage};
 use crate::exchange::{Connection, ExchangeError, Reply, SOAP, offered, refusal};
 use crate::output::{Identity, Instance, Output, Stats};
 use crate::peer::{Peer, Whereabouts};
-use crate::run::{self, Job};
+use crate::run::stream::{Answer, Running};
+use crate::run::{self, Job, Streaming};
 use crate::session::{Session, refused};
 use crate::settings::{Settings, SettingsError};
 use crate::soap::{self, request};
@@ -25,8 +26,10 @@ use crate::tls::TrustStore;
 
 /// How long the last handle to go gives the host to delete the shell.
 const LAST_WORD: Duration = Duration::from_secs(5);
+/// Answers' worth of output between a stream and its reader.
+const CHUNKS: usize = 8;
 /// A deadline beyond this is one.
-const LONGEST: Duration = Duration::from_secs(30 * 24 * 3_600);
+pub(crate) const LONGEST: Duration = Duration::from_secs(30 * 24 * 3_600);
 
 /// A cheap handle to one endpoint. Clones share one authenticated connection and one shell, both opened when first
 /// needed and reused. Calls queue in order of arrival; waiting counts against their deadlines.
@@ -99,6 +102,8 @@ impl Client {
             begun,
             until,
             abandoned,
+            accepted: CancellationToken::new(),
+            streaming: None,
         };
         let (answer, answered) = oneshot::channel();
         tokio::spawn(run::drive(session, job, answer));
@@ -108,6 +113,92 @@ impl Client {
             during: Stage::Receive,
             source: LostBecause::Shutdown,
         }))
+    }
+
+    /// Starts one command and gives its output as it comes. `deadline` bounds the command from this call to its end.
+    ///
+    /// ```no_run
+    /// # async fn example(client: winrm_transport::Client) -> Result<(), winrm_transport::Error> {
+    /// use std::time::Duration;
+    /// use winrm_transport::{Command, Stream, TextDecoder};
+    ///
+    /// let mut running = client.start(&Command::new("ipconfig").arg("/all"), Duration::from_secs(60)).await?;
+    /// let mut text = TextDecoder::default();
+    /// let mut seen = String::new();
+    /// while let Some(chunk) = running.next().await {
+    ///     if chunk.stream == Stream::Stdout {
+    ///         seen.push_str(&text.push(&chunk.bytes));
+    ///     }
+    /// }
+    /// assert_eq!(running.exit().await?.exit_code, Some(0));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As for [`Client::run`], as far as they come before the host has accepted the command; later ones come from
+    /// [`Running::exit`].
+    ///
+    /// # Cancel safety
+    /// Dropping the future terminates the command on the host, as for [`Client::run`].
+    pub async fn start(&self, command: &Command, deadline: Duration) -> Result<Running, Error> {
+        let words = command.quoted()?;
+        let begun = Instant::now();
+        let until = begun + deadline.min(LONGEST);
+        let session = self.session(begun, until).await?;
+        let (abandoned, accepted) = (CancellationToken::new(), CancellationToken::new());
+        let waiting = abandoned.clone().drop_guard();
+        let (chunk_sender, chunks) = mpsc::channel(CHUNKS);
+        let (orders, order_receiver) = mpsc::channel(1);
+        let job = Job {
+            command: command.clone().with_pipe(),
+            words,
+            begun,
+            until,
+            abandoned,
+            accepted: accepted.clone(),
+            streaming: Some(Streaming {
+                chunks: chunk_sender,
+                orders: order_receiver,
+            }),
+        };
+        let (answer, mut answered) = oneshot::channel();
+        tokio::spawn(run::drive(session, job, answer));
+        let answer = tokio::select! {
+            biased;
+            () = accepted.cancelled() => Answer::Coming(answered),
+            result = &mut answered => match result {
+                Ok(Err(error)) if !accepted.is_cancelled() => {
+                    waiting.disarm();
+                    return Err(error);
+                }
+                Ok(result) => Answer::Known(result),
+                Err(_) => return Err(Error::ConnectionLost {
+                    during: Stage::Receive,
+                    source: LostBecause::Shutdown,
+                }),
+            },
+        };
+        Ok(Running::new(chunks, orders, answer, waiting))
+    }
+
+    /// Deletes orphans: shells on the host that carry this client's
+    /// [`shell_name`](crate::Settings::shell_name) and account and that nobody has used for
+    /// [`Timeouts::orphan`](crate::Timeouts::orphan). They are what is left of a program that died. Gives how many.
+    ///
+    /// Hosts that do not repeat the name of a shell have no orphans, as far as this can tell.
+    ///
+    /// # Errors
+    /// See [`Error`]. What was deleted before stays deleted.
+    ///
+    /// # Cancel safety
+    /// Cancel safe; a dropped future costs the connection.
+    pub async fn sweep(&self, deadline: Duration) -> Result<usize, Error> {
+        let begun = Instant::now();
+        let until = begun + deadline.min(LONGEST);
+        let mut session = self.session(begun, until).await?;
+        let at = Whereabouts::at(Stage::Connect);
+        within(begun, until, &at, Box::pin(session.sweep(&at))).await
     }
 
     /// Reads a singleton by WS-Management Get, such as the CIM class `Win32_OperatingSystem`.
@@ -213,6 +304,10 @@ impl Client {
         self.inner.peer.counters.stats()
     }
 
+    pub(crate) fn output_limit(&self) -> usize {
+        self.inner.peer.settings.limits.output_bytes
+    }
+
     async fn session(&self, begun: Instant, until: Instant) -> Result<OwnedMutexGuard<Session>, Error> {
         let queue = timeout_at(until, self.inner.session.clone().lock_owned()).await;
         let mut session = queue.map_err(|_| {
@@ -245,9 +340,13 @@ impl Drop for Inner {
         if self.session.try_lock().is_ok_and(|session| !session.has_shells()) {
             return;
         }
-        let session = self.session.clone();
+        let (session, generation) = (self.session.clone(), self.generation.load(Ordering::Relaxed));
         runtime.spawn(async move {
-            let farewell = async { bid_farewell(&mut *session.lock().await).await };
+            let farewell = async {
+                let mut session = session.lock().await;
+                session.refresh(generation);
+                bid_farewell(&mut session).await;
+            };
             let _ = tokio::time::timeout(LAST_WORD, Box::pin(farewell)).await;
         });
     }

@@ -38,6 +38,16 @@ pub enum CommandRefused {
         /// The first offending character.
         character: char,
     },
+    /// A working directory or an environment variable that the host could not take.
+    #[error("{what} {name:?} cannot be sent: it is empty or has {character:?}")]
+    Surroundings {
+        /// `working directory`, `variable` or `value of variable`.
+        what: &'static str,
+        /// The directory, or the name of the variable.
+        name: String,
+        /// The first offending character, if it is not just empty.
+        character: Option<char>,
+    },
     /// The line is longer than the host can take.
     #[error("the command line has {length} characters, the limit is {limit}")]
     TooLong {
@@ -60,7 +70,7 @@ fn unsafe_for_cmd(text: &str) -> Option<char> {
 }
 
 /// Characters XML 1.0 has no place for. Source: XML 1.0, production 2.
-fn illegal_in_xml(text: &str) -> Option<char> {
+pub(crate) fn illegal_in_xml(text: &str) -> Option<char> {
     text.chars()
         .find(|c| (*c < ' ' && !matches!(c, '\t' | '\n' | '\r')) || matches!(c, '\u{fffe}' | '\u{ffff}'))
 }
@@ -137,6 +147,9 @@ pub(crate) fn quote_program(program: &str, allow_cmd: bool) -> Result<String, Co
         Some(character) => refuse(character),
     }
 }
+
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod argv;
 
 #[cfg(test)]
 mod tests;

@@ -17,6 +17,51 @@ pub struct Command {
     args: Vec<String>,
     skip_cmd_shell: bool,
     allow_cmd_metacharacters: bool,
+    surroundings: Surroundings,
+    input: Option<Vec<u8>>,
+    piped: bool,
+}
+
+/// What a program finds around it. In WinRM these belong to the shell, not to the command.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Surroundings {
+    pub(crate) directory: Option<String>,
+    pub(crate) variables: Vec<(String, String)>,
+}
+
+impl Surroundings {
+    pub(crate) fn is_usual(&self) -> bool {
+        self.directory.is_none() && self.variables.is_empty()
+    }
+
+    fn check(&self) -> Result<(), CommandRefused> {
+        let refuse = |what, name: &str, character| {
+            let name = name.to_owned();
+            Err(CommandRefused::Surroundings {
+                what,
+                name,
+                character,
+            })
+        };
+        if let Some(directory) = &self.directory {
+            let bad =
+                cmdline::illegal_in_xml(directory).or_else(|| directory.chars().find(|c| c.is_control()));
+            if bad.is_some() || directory.trim().is_empty() {
+                return refuse("working directory", directory, bad);
+            }
+        }
+        for (name, value) in &self.variables {
+            let bad =
+                cmdline::illegal_in_xml(name).or_else(|| name.chars().find(|c| *c == '=' || c.is_control()));
+            if bad.is_some() || name.is_empty() {
+                return refuse("variable", name, bad);
+            }
+            if let Some(character) = cmdline::illegal_in_xml(value) {
+                return refuse("value of variable", name, Some(character));
+            }
+        }
+        Ok(())
+    }
 }
 
 impl Command {
@@ -27,7 +72,38 @@ impl Command {
             args: Vec::new(),
             skip_cmd_shell: true,
             allow_cmd_metacharacters: false,
+            surroundings: Surroundings::default(),
+            input: None,
+            piped: false,
         }
+    }
+
+    /// Runs the program in this directory instead of the account's own.
+    ///
+    /// In WinRM directory and variables belong to the shell: a command that names its own gets a shell of its own,
+    /// which costs two more requests (Create and Delete) and is deleted when the command is done.
+    #[must_use]
+    pub fn current_dir(mut self, directory: impl Into<String>) -> Self {
+        self.surroundings.directory = Some(directory.into());
+        self
+    }
+
+    /// Sets one environment variable for the program. Costs a shell of its own, as [`Command::current_dir`] does.
+    #[must_use]
+    pub fn env(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.surroundings.variables.push((name.into(), value.into()));
+        self
+    }
+
+    /// What the program reads from its standard input, which is closed after it.
+    ///
+    /// The input travels on a second connection while the output is read on the first, so that neither can block
+    /// the other: it costs a connection and a handshake.
+    #[must_use]
+    pub fn stdin(mut self, bytes: impl Into<Vec<u8>>) -> Self {
+        self.input = Some(bytes.into());
+        self.piped = true;
+        self
     }
 
     /// Adds one argument.
@@ -79,6 +155,25 @@ impl Command {
         self.skip_cmd_shell
     }
 
+    pub(crate) fn surroundings(&self) -> &Surroundings {
+        &self.surroundings
+    }
+
+    pub(crate) fn take_input(&mut self) -> Option<Vec<u8>> {
+        self.input.take()
+    }
+
+    /// Whether standard input is a pipe rather than the console.
+    pub(crate) fn is_piped(&self) -> bool {
+        self.piped
+    }
+
+    /// Makes standard input a pipe for what will be sent later.
+    pub(crate) fn with_pipe(mut self) -> Self {
+        self.piped = true;
+        self
+    }
+
     /// The quoted command line, as the host will put it together.
     ///
     /// # Errors
@@ -89,6 +184,7 @@ impl Command {
 
     /// The program and each argument, quoted.
     pub(crate) fn quoted(&self) -> Result<Vec<String>, CommandRefused> {
+        self.surroundings.check()?;
         let mut words = Vec::with_capacity(1 + self.args.len());
         words.push(cmdline::quote_program(
             &self.program,

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::cmdline::CommandRefused;
+use crate::kerberos::KerberosRefusal;
 use crate::output::Output;
 
 /// Where in a call something happened.
@@ -17,7 +18,7 @@ pub enum Stage {
     Connect,
     /// TLS handshake.
     Tls,
-    /// NTLM handshake.
+    /// Authentication.
     Handshake,
     /// Identify request.
     Identify,
@@ -27,23 +28,27 @@ pub enum Stage {
     Create,
     /// Starting the command.
     Command,
+    /// Passing on standard input.
+    Send,
     /// Waiting for output and exit code.
     Receive,
     /// Ending the command.
     Signal,
     /// Deleting the shell.
     Delete,
+    /// Listing the shells of the host.
+    Enumerate,
 }
 
 impl Stage {
     /// What may have happened on the host when an answer is missing at this stage.
     fn effect(self) -> Effect {
         match self {
-            Self::Command | Self::Receive | Self::Signal => Effect::Unknown,
+            Self::Command | Self::Send | Self::Receive | Self::Signal => Effect::Unknown,
             Self::Queue | Self::Connect | Self::Tls | Self::Handshake | Self::Identify | Self::Get => {
                 Effect::None
             }
-            Self::Create | Self::Delete => Effect::None,
+            Self::Create | Self::Delete | Self::Enumerate => Effect::None,
         }
     }
 }
@@ -54,14 +59,16 @@ impl fmt::Display for Stage {
             Self::Queue => "queue",
             Self::Connect => "connect",
             Self::Tls => "tls handshake",
-            Self::Handshake => "ntlm handshake",
+            Self::Handshake => "authentication",
             Self::Identify => "identify",
             Self::Get => "get",
             Self::Create => "create shell",
             Self::Command => "start command",
+            Self::Send => "send",
             Self::Receive => "receive",
             Self::Signal => "signal",
             Self::Delete => "delete shell",
+            Self::Enumerate => "list shells",
         })
     }
 }
@@ -101,6 +108,18 @@ pub enum TlsError {
     Other(#[source] io::Error),
 }
 
+/// The schemes a host offers, at the end of a sentence; nothing when it was not the host who refused.
+struct Offers<'a>(&'a [String]);
+
+impl fmt::Display for Offers<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_empty() {
+            return Ok(());
+        }
+        write!(f, ", host offers {}", self.0.join(", "))
+    }
+}
+
 struct Hex<'a>(&'a [u8]);
 
 impl fmt::Display for Hex<'_> {
@@ -136,6 +155,9 @@ pub enum LostBecause {
     /// The answer to the start of the command was lost, and the host knows nothing of the command.
     #[error("host does not know the command whose start was not confirmed")]
     NotFoundAgain,
+    /// The command had ended before.
+    #[error("the command has ended")]
+    Ended,
     /// The worker of this call ended without an answer; only seen when the runtime shuts down.
     #[error("runtime is shutting down")]
     Shutdown,
@@ -182,8 +204,8 @@ pub enum Error {
     /// Basic over plain HTTP would show the password to the network, and is not explicitly allowed.
     #[error("basic authentication over plain http is not allowed")]
     InsecureBasicRefused,
-    /// The host refused the credentials. Do not retry: accounts get locked out.
-    #[error("host refused the credentials: used {used} ({step}), host offers {}", offered.join(", "))]
+    /// The host, or a KDC, refused the credentials. Do not retry: accounts get locked out.
+    #[error("credentials refused: used {used} ({step}){}", Offers(offered))]
     Unauthorized {
         /// The schemes the host offers.
         offered: Vec<String>,
@@ -191,6 +213,14 @@ pub enum Error {
         used: &'static str,
         /// The message that was refused.
         step: &'static str,
+    },
+    /// Kerberos did not come about, though not for the credentials: a name, a clock or a key has to be put right.
+    #[error("kerberos for {service}")]
+    Kerberos {
+        /// Such as `HTTP/host`.
+        service: String,
+        /// What has to be put right.
+        source: KerberosRefusal,
     },
     /// The account is known but has no right to the shell: no administrator, or a filtered local account.
     #[error("host knows the account but denies it access (not an administrator, or a filtered token)")]
@@ -224,7 +254,8 @@ pub enum Error {
         /// When.
         during: Stage,
     },
-    /// A quota of the host is used up: shells, operations, memory. Try later.
+    /// A quota of the host is used up: shells, operations, memory. What we could free was freed and the request
+    /// repeated once; try later, see [`Error::retry_after`].
     #[error("host quota is used up, fault {code}")]
     Quota {
         /// The WSMan fault code.
@@ -290,6 +321,7 @@ impl Error {
             | Self::Connect { .. }
             | Self::Tls { .. }
             | Self::InsecureBasicRefused
+            | Self::Kerberos { .. }
             | Self::Unauthorized { .. } => Effect::None,
             // A refusal in answer to Command says that it did not start; to Receive, it says nothing.
             Self::AccessDenied { during, .. }
@@ -297,7 +329,7 @@ impl Error {
             | Self::Quota { during, .. }
             | Self::NotWinRm { during, .. }
             | Self::ShellGone { during } => match during {
-                Stage::Receive | Stage::Signal => Effect::Unknown,
+                Stage::Send | Stage::Receive | Stage::Signal => Effect::Unknown,
                 _ => Effect::None,
             },
             Self::Fault { code, during, .. } => match during {
@@ -328,6 +360,7 @@ impl Error {
             },
             Self::InsecureBasicRefused => "insecure_basic_refused",
             Self::Unauthorized { .. } => "unauthorized",
+            Self::Kerberos { .. } => "kerberos",
             Self::AccessDenied { .. } => "access_denied",
             Self::Downgrade { .. } => "downgrade",
             Self::NotWinRm { .. } => "not_winrm",
@@ -361,10 +394,21 @@ impl Error {
             | Self::Tls { .. }
             | Self::InsecureBasicRefused
             | Self::Unauthorized { .. }
+            | Self::Kerberos { .. }
             | Self::AccessDenied { .. }
             | Self::Downgrade { .. }
             | Self::NotWinRm { .. }
             | Self::Protocol { .. } => false,
+        }
+    }
+
+    /// How long to wait before the next try, where anybody knows: the host said so, or it is a quota, for which this
+    /// crate has already deleted what it could and will not do so again within that time.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::ServiceUnavailable { retry_after, .. } => *retry_after,
+            Self::Quota { .. } => Some(crate::session::RECYCLE_PAUSE),
+            _ => None,
         }
     }
 

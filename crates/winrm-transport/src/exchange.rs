@@ -7,8 +7,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
-use hyper::body::{Bytes, Incoming};
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::{Body as _, Bytes, Incoming};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper::header::{
     AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER,
@@ -22,20 +22,25 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::connect::Stream;
 use crate::error::{Error, LostBecause, Stage};
-use crate::ntlm::seal::Sealer;
 use crate::peer::{Counters, Peer};
-use crate::sealed::{self, UnsealError};
+use crate::sealed::{self, Protection, UnsealError};
 use crate::soap::{self, Element, Fault};
 
 pub(crate) const SOAP: &str = "application/soap+xml;charset=UTF-8";
+
+/// Bytes of an answer for which room is made at once when they are announced.
+const USUAL_ANSWER: u64 = 16 * 1024;
+/// Pieces that one answer may come in: ten times what the largest one takes in packets. Each costs two tasks a
+/// switch, so that an answer in chunks of one byte would keep a core busy for half a minute.
+const MAX_PIECES: usize = 16 * 1024;
 
 /// An open connection.
 pub(crate) struct Connection {
     peer: Arc<Peer>,
     sender: SendRequest<Full<Bytes>>,
     _driver: AbortOnDropHandle<()>,
-    /// Present once NTLM has been completed over plain HTTP.
-    pub(crate) sealer: Option<Box<Sealer>>,
+    /// Present once authentication has been completed over plain HTTP, except with Basic.
+    pub(crate) sealer: Option<Box<dyn Protection>>,
     /// Sent with every request: Basic only.
     pub(crate) authorization: Option<HeaderValue>,
     /// Of the certificate of this very connection.
@@ -120,7 +125,7 @@ impl Connection {
         // Nothing may be sealed before it is sure to be sent: both sides count.
         self.sender.ready().await.map_err(|_| ExchangeError::NotSent)?;
         let (content_type, body) = match &mut self.sealer {
-            Some(sealer) => (sealed::CONTENT_TYPE, sealed::wrap(sealer, &request.xml)),
+            Some(sealer) => (sealer.content_type(), sealed::wrap(&mut **sealer, &request.xml)),
             None => (SOAP, request.xml.clone().into_bytes()),
         };
         let answer = self.post(during, "/wsman", content_type, None, body).await?;
@@ -215,7 +220,7 @@ impl Connection {
             return plain(during, answer, &kind);
         };
         if kind.starts_with("multipart/encrypted") {
-            return sealed::unwrap(sealer, &answer.body).map_err(|error| {
+            return sealed::unwrap(&mut **sealer, &answer.body).map_err(|error| {
                 ExchangeError::protocol(
                     during,
                     match error {
@@ -269,20 +274,33 @@ where
 }
 
 async fn collect(response: Response<Incoming>, limit: usize, during: Stage) -> Result<Answer, ExchangeError> {
-    let (head, body) = response.into_parts();
-    let collected = Limited::new(body, limit).collect().await.map_err(|error| {
-        if error.is::<LengthLimitError>() {
-            return ExchangeError::protocol(during, "answer is larger than allowed");
+    let (head, mut incoming) = response.into_parts();
+    let too_large = || ExchangeError::protocol(during, "answer is larger than allowed");
+    let announced = incoming.size_hint().lower();
+    if announced > limit as u64 {
+        return Err(too_large());
+    }
+    // Into one buffer, never a list of pieces: each piece would keep the read buffer that it came in, and a peer may
+    // send bytes one by one. What is announced is believed only as far as it is usual.
+    let mut body = Vec::with_capacity(announced.min(USUAL_ANSWER) as usize);
+    let mut pieces = 0;
+    while let Some(frame) = incoming.frame().await {
+        pieces += 1;
+        if pieces > MAX_PIECES {
+            return Err(ExchangeError::protocol(during, "answer comes in too many pieces"));
         }
-        match error.downcast::<hyper::Error>() {
-            Ok(error) => ExchangeError::lost(during, LostBecause::Transport(*error)),
-            Err(_) => ExchangeError::protocol(during, "answer cannot be read"),
+        let frame = frame.map_err(|error| ExchangeError::lost(during, LostBecause::Transport(error)))?;
+        // Trailers say nothing to us.
+        let Ok(piece) = frame.into_data() else { continue };
+        if body.len() + piece.len() > limit {
+            return Err(too_large());
         }
-    })?;
+        body.extend_from_slice(&piece);
+    }
     Ok(Answer {
         status: head.status.as_u16(),
         headers: head.headers,
-        body: collected.to_bytes(),
+        body: body.into(),
     })
 }
 

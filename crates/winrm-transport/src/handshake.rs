@@ -17,6 +17,8 @@ use crate::peer::{Counters, Peer};
 use crate::settings::AuthMethod;
 
 const DURING: Stage = Stage::Handshake;
+/// The scheme that says: look at the certificate of this connection. Source: DSP0226 annex C.
+const MUTUAL: &str = "http://schemas.dmtf.org/wbem/wsman/1/wsman/secprofile/https/mutual";
 
 /// Makes the connection an authenticated one.
 pub(crate) async fn authenticate(connection: &mut Connection, peer: &Peer) -> Result<(), Error> {
@@ -25,8 +27,21 @@ pub(crate) async fn authenticate(connection: &mut Connection, peer: &Peer) -> Re
             connection.authorization = Some(basic(&peer.settings.account)?);
             return Ok(());
         }
+        AuthMethod::Certificate => {
+            connection.authorization = Some(HeaderValue::from_static(MUTUAL));
+            return Ok(());
+        }
         AuthMethod::Ntlm => Form::Raw,
         AuthMethod::Negotiate => Form::Spnego,
+        #[cfg(feature = "kerberos")]
+        AuthMethod::Kerberos => return crate::kerberos::authenticate(connection, peer).await,
+        #[cfg(not(feature = "kerberos"))]
+        AuthMethod::Kerberos => {
+            return Err(Error::Protocol {
+                what: "kerberos is not part of this build",
+                during: DURING,
+            });
+        }
     };
     let sealer = match negotiate(connection, peer, "Negotiate", form).await? {
         Outcome::Done(sealer) => sealer,
@@ -176,7 +191,11 @@ fn verify(sealer: &mut Sealer, token: Option<&[u8]>) -> Result<(), Error> {
         .map_err(|_| refused(wrong))
 }
 
-async fn send(connection: &mut Connection, scheme: &'static str, token: &[u8]) -> Result<Answer, Error> {
+pub(crate) async fn send(
+    connection: &mut Connection,
+    scheme: &'static str,
+    token: &[u8],
+) -> Result<Answer, Error> {
     let value = HeaderValue::from_str(&format!("{scheme} {}", STANDARD.encode(token)));
     let mut value = value.map_err(|_| Error::Protocol {
         what: "token fits no header",
@@ -196,7 +215,7 @@ async fn send(connection: &mut Connection, scheme: &'static str, token: &[u8]) -
 }
 
 /// The token that came with `scheme`, if any.
-fn token_of(answer: &Answer, scheme: &str) -> Result<Option<Vec<u8>>, Error> {
+pub(crate) fn token_of(answer: &Answer, scheme: &str) -> Result<Option<Vec<u8>>, Error> {
     let found =
         challenges(&answer.headers).find(|(s, rest)| s.eq_ignore_ascii_case(scheme) && !rest.is_empty());
     let Some((_, token)) = found else { return Ok(None) };
@@ -207,7 +226,8 @@ fn token_of(answer: &Answer, scheme: &str) -> Result<Option<Vec<u8>>, Error> {
     STANDARD.decode(token.trim()).map(Some).map_err(malformed)
 }
 
-fn unexpected(answer: &Answer) -> Error {
+/// A status that has no place in a handshake.
+pub(crate) fn unexpected(answer: &Answer) -> Error {
     match answer.status {
         200..=299 => Error::Protocol {
             what: "host does not ask for authentication",
@@ -228,6 +248,8 @@ fn refused(error: NtlmError) -> Error {
 pub(crate) fn used(peer: &Peer) -> &'static str {
     match (peer.settings.auth, peer.seals()) {
         (AuthMethod::Basic, _) => "basic",
+        (AuthMethod::Certificate, _) => "client certificate",
+        (AuthMethod::Kerberos, _) => "kerberos",
         (_, true) => "ntlmv2, sealed",
         (_, false) => "ntlmv2 with channel binding",
     }

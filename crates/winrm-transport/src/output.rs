@@ -28,6 +28,11 @@ impl Output {
     pub fn stderr_text(&self) -> Cow<'_, str> {
         text(&self.stderr)
     }
+
+    /// Standard error of PowerShell made readable, see [`clixml_text`](crate::clixml_text); plain text stays plain.
+    pub fn error_text(&self) -> String {
+        crate::clixml::clixml_text(&self.stderr)
+    }
 }
 
 fn text(bytes: &[u8]) -> Cow<'_, str> {

@@ -31,9 +31,16 @@ impl Peer {
         store: impl FnOnce(&Settings) -> Result<TrustStore, SettingsError>,
     ) -> Result<Self, SettingsError> {
         settings.validate()?;
+        let by_certificate = settings.auth == AuthMethod::Certificate;
         let trust = match settings.endpoint.scheme {
             Scheme::Http => None,
-            Scheme::Https => Some((store(&settings)?, server_name(&settings)?)),
+            Scheme::Https => {
+                let mut store = store(&settings)?;
+                if let Some(certificate) = settings.client_certificate.as_ref().filter(|_| by_certificate) {
+                    store = store.showing(certificate);
+                }
+                Some((store, server_name(&settings)?))
+            }
         };
         let bad_host = |_| SettingsError::Host {
             host: settings.endpoint.host.clone(),
@@ -41,7 +48,7 @@ impl Peer {
         let authority = HeaderValue::from_str(&settings.endpoint.authority()).map_err(bad_host)?;
         let user_agent = HeaderValue::from_str(&settings.user_agent).map_err(|_| SettingsError::UserAgent)?;
         let operation = settings.timeouts.operation;
-        let addressing = Addressing::new(settings.endpoint.to_string(), operation, &settings.limits);
+        let addressing = Addressing::new(&settings.endpoint.to_string(), operation, &settings.limits);
         Ok(Self {
             settings,
             trust,

@@ -2,10 +2,13 @@
 
 mod collect;
 mod drive;
+mod feed;
+pub(crate) mod stream;
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
@@ -17,7 +20,8 @@ use crate::session::{Session, refused};
 use crate::soap::{self, Element, codes, request};
 
 use self::collect::Collected;
-pub(crate) use drive::{Job, drive};
+use self::stream::{Chunk, Stream};
+pub(crate) use drive::{Job, Streaming, drive};
 
 /// A connection lost while waiting for output is made anew this often in a row.
 const RECONNECTS: u32 = 1;
@@ -32,6 +36,14 @@ pub(crate) struct Progress {
     state: Mutex<State>,
     /// Set when the command is to be wound up: no further request is begun.
     pub(crate) stop: CancellationToken,
+    /// Set when the host has accepted the command.
+    pub(crate) accepted: CancellationToken,
+    /// Set when the command is over, as far as its output tells.
+    pub(crate) ended: CancellationToken,
+    /// Set when we have told the command to end: after that the host may not know it any more.
+    pub(crate) terminated: CancellationToken,
+    /// Where output goes as it comes, instead of being kept.
+    chunks: Option<mpsc::Sender<Chunk>>,
 }
 
 #[derive(Default)]
@@ -44,11 +56,28 @@ struct State {
 }
 
 impl Progress {
-    fn new() -> Self {
+    fn new(chunks: Option<mpsc::Sender<Chunk>>, accepted: CancellationToken) -> Self {
         Self {
             at: Whereabouts::at(Stage::Connect),
             state: Mutex::default(),
             stop: CancellationToken::new(),
+            accepted,
+            ended: CancellationToken::new(),
+            terminated: CancellationToken::new(),
+            chunks,
+        }
+    }
+
+    /// Hands on what has come, if somebody wants it at once. Waits until there is room: a program that is not read
+    /// from has to wait too.
+    async fn deliver(&self) {
+        let Some(chunks) = &self.chunks else { return };
+        let (stdout, stderr) = self.with(|state| state.collected.take_bytes());
+        for (stream, bytes) in [(Stream::Stdout, stdout), (Stream::Stderr, stderr)] {
+            if !bytes.is_empty() {
+                // Somebody who stopped listening still wants to know how it ends.
+                let _ = chunks.send(Chunk { stream, bytes }).await;
+            }
         }
     }
 
@@ -93,11 +122,14 @@ async fn execute(
     progress: &Progress,
 ) -> Result<(), Error> {
     let first = start(session, command, words, progress).await?;
+    progress.accepted.cancel();
     progress.proceed()?;
-    if let Some(envelope) = first
-        && take(&envelope, progress)?.done
-    {
-        return Ok(());
+    if let Some(envelope) = first {
+        let step = take(&envelope, progress)?;
+        progress.deliver().await;
+        if step.done {
+            return Ok(());
+        }
     }
     follow(session, progress).await
 }
@@ -111,14 +143,14 @@ async fn start(
 ) -> Result<Option<Element>, Error> {
     let mut again = true;
     loop {
-        let shell = session.shell(&progress.at).await?;
+        let shell = session.shell_for(&progress.at, command).await?;
         progress.proceed()?;
         let id = request::fresh_id();
         let request = request::command(&session.peer.addressing, &shell, &id, command, words);
         progress.with(|state| state.sent = Some((shell.clone(), id.clone())));
         let fault = match session.call(&progress.at, Stage::Command, &request).await {
             Ok(Reply::Envelope(envelope)) => {
-                session.count_command();
+                session.count_command(&shell);
                 let id = soap::command_id(&envelope).map_err(|e| protocol(e, Stage::Command))?;
                 progress.with(|state| (state.sent, state.started) = (Some((shell, id)), true));
                 return Ok(None);
@@ -146,7 +178,9 @@ async fn start(
         progress.with(|state| state.sent = None);
         match refused(fault, Stage::Command) {
             // The command did not start: a new shell, once.
-            Error::ShellGone { .. } if again => session.forget_shell(),
+            Error::ShellGone { .. } if again => session.forget_shell(&shell),
+            // Nor did it here. What was freed may have made room.
+            Error::Quota { .. } if again && session.recycle(&progress.at).await => {}
             error => return Err(error),
         }
         again = false;
@@ -166,11 +200,11 @@ async fn find_out(
     let request = request::receive(&session.peer.addressing, shell, id);
     match session.call(&progress.at, Stage::Receive, &request).await {
         Ok(Reply::Envelope(envelope)) => {
-            session.count_command();
+            session.count_command(shell);
             Ok(Some(envelope))
         }
         Ok(Reply::Fault(fault)) if codes::is_operation_timeout(fault.code) => {
-            session.count_command();
+            session.count_command(shell);
             Ok(None)
         }
         Ok(Reply::Fault(_)) => {
@@ -197,6 +231,7 @@ async fn follow(session: &mut Session, progress: &Progress) -> Result<(), Error>
         match session.call(&progress.at, Stage::Receive, &request).await {
             Ok(Reply::Envelope(envelope)) => {
                 let step = take(&envelope, progress)?;
+                progress.deliver().await;
                 if step.done {
                     return Ok(());
                 }
@@ -215,6 +250,8 @@ async fn follow(session: &mut Session, progress: &Progress) -> Result<(), Error>
                     Duration::ZERO
                 };
             }
+            // The host may forget a command as soon as it was told to end it.
+            Ok(Reply::Fault(_)) if progress.terminated.is_cancelled() => return Ok(()),
             Ok(Reply::Fault(fault)) => return Err(refused(fault, Stage::Receive)),
             // What the lost answer held is gone, but the command goes on.
             Err(Error::ConnectionLost { source, .. }) if losses < RECONNECTS => {

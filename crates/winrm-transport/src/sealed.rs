@@ -3,13 +3,14 @@
 //! It looks like MIME but is not: the data part is binary, follows its head without a blank line and ends by its
 //! length, with the closing boundary right behind it. Source: MS-WSMV 2.2.9.1.
 
-use crate::ntlm::seal::{SIGNATURE_LEN, Sealer};
+use crate::ntlm::seal::{BadSignature, SIGNATURE_LEN, Sealer};
 
-/// The content type of a sealed request.
+/// The content type of a request sealed by what `Negotiate` agreed on.
 pub(crate) const CONTENT_TYPE: &str = "multipart/encrypted;\
     protocol=\"application/HTTP-SPNEGO-session-encrypted\";boundary=\"Encrypted Boundary\"";
 
-const PROTOCOL: &str = "application/HTTP-SPNEGO-session-encrypted";
+/// What is said of the sealed parts then.
+pub(crate) const PROTOCOL: &str = "application/HTTP-SPNEGO-session-encrypted";
 
 /// Why a sealed answer was refused. The connection cannot be used after any of these.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -22,15 +23,60 @@ pub(crate) enum UnsealError {
     Signature,
 }
 
+/// What seals the bodies of one connection: the security context of its authentication. Both sides count messages.
+pub(crate) trait Protection: Send + Sync {
+    /// The content type that the sealed parts name.
+    fn protocol(&self) -> &'static str;
+
+    /// The content type of the whole body.
+    fn content_type(&self) -> &'static str;
+
+    /// Appends the length of the header in four bytes, the header, and data of the length of `plain`.
+    fn seal_into(&mut self, plain: &[u8], out: &mut Vec<u8>);
+
+    /// Whether a header of a peer may have this length.
+    fn header_fits(&self, length: usize) -> bool;
+
+    /// The plain text, checked. After a failure the context is of no more use.
+    fn unseal_body(&mut self, header: &[u8], data: &[u8]) -> Result<Vec<u8>, BadSignature>;
+}
+
+impl Protection for Sealer {
+    fn protocol(&self) -> &'static str {
+        PROTOCOL
+    }
+
+    fn content_type(&self) -> &'static str {
+        CONTENT_TYPE
+    }
+
+    fn seal_into(&mut self, plain: &[u8], out: &mut Vec<u8>) {
+        out.extend_from_slice(&(SIGNATURE_LEN as u32).to_le_bytes());
+        let at = out.len();
+        out.extend_from_slice(&[0; SIGNATURE_LEN]);
+        out.extend_from_slice(plain);
+        let signature = self.seal(&mut out[at + SIGNATURE_LEN..]);
+        out[at..at + SIGNATURE_LEN].copy_from_slice(&signature);
+    }
+
+    fn header_fits(&self, length: usize) -> bool {
+        length == SIGNATURE_LEN
+    }
+
+    fn unseal_body(&mut self, header: &[u8], data: &[u8]) -> Result<Vec<u8>, BadSignature> {
+        let mut plain = data.to_vec();
+        self.unseal(header, &mut plain).map(|()| plain)
+    }
+}
+
 /// Seals one body.
-pub(crate) fn wrap(sealer: &mut Sealer, plain: &str) -> Vec<u8> {
-    let mut data = plain.as_bytes().to_vec();
-    let signature = sealer.seal(&mut data);
-    let mut out = Vec::with_capacity(data.len() + 320);
+pub(crate) fn wrap<P: Protection + ?Sized>(sealer: &mut P, plain: &str) -> Vec<u8> {
+    let protocol = sealer.protocol();
+    let mut out = Vec::with_capacity(plain.len() + 384);
     out.extend_from_slice(
         format!(
             "--Encrypted Boundary\r\n\
-             \tContent-Type: {PROTOCOL}\r\n\
+             \tContent-Type: {protocol}\r\n\
              \tOriginalContent: type=application/soap+xml;charset=UTF-8;Length={}\r\n\
              --Encrypted Boundary\r\n\
              \tContent-Type: application/octet-stream\r\n",
@@ -38,25 +84,21 @@ pub(crate) fn wrap(sealer: &mut Sealer, plain: &str) -> Vec<u8> {
         )
         .as_bytes(),
     );
-    out.extend((SIGNATURE_LEN as u32).to_le_bytes());
-    out.extend(signature);
-    out.extend(data);
-    out.extend(b"--Encrypted Boundary--\r\n");
+    sealer.seal_into(plain.as_bytes(), &mut out);
+    out.extend_from_slice(b"--Encrypted Boundary--\r\n");
     out
 }
 
 /// Opens one sealed body.
-pub(crate) fn unwrap(sealer: &mut Sealer, body: &[u8]) -> Result<Vec<u8>, UnsealError> {
-    let (signature, data) = cut(body).ok_or(UnsealError::Framing)?;
-    let mut plain = data.to_vec();
+pub(crate) fn unwrap<P: Protection + ?Sized>(sealer: &mut P, body: &[u8]) -> Result<Vec<u8>, UnsealError> {
+    let (header, data) = cut(body, |length| sealer.header_fits(length)).ok_or(UnsealError::Framing)?;
     sealer
-        .unseal(signature, &mut plain)
-        .map_err(|_| UnsealError::Signature)?;
-    Ok(plain)
+        .unseal_body(header, data)
+        .map_err(|_| UnsealError::Signature)
 }
 
-/// Cuts signature and cipher text out, by length.
-fn cut(body: &[u8]) -> Option<(&[u8], &[u8])> {
+/// Cuts header and cipher text out, by length.
+fn cut(body: &[u8], header_fits: impl FnOnce(usize) -> bool) -> Option<(&[u8], &[u8])> {
     let mut rest = body;
     is_boundary(line(&mut rest)?).then_some(())?;
     let mut length = None;
@@ -71,12 +113,12 @@ fn cut(body: &[u8]) -> Option<(&[u8], &[u8])> {
     kind.to_ascii_lowercase()
         .contains("application/octet-stream")
         .then_some(())?;
-    let signature_length = u32::from_le_bytes(*rest.first_chunk()?);
-    (signature_length as usize == SIGNATURE_LEN).then_some(())?;
-    let (signature, rest) = rest[4..].split_at_checked(SIGNATURE_LEN)?;
+    let header_length = u32::from_le_bytes(*rest.first_chunk()?) as usize;
+    header_fits(header_length).then_some(())?;
+    let (header, rest) = rest[4..].split_at_checked(header_length)?;
     let (data, tail) = rest.split_at_checked(length?)?;
     let tail = tail.strip_suffix(b"\r\n").unwrap_or(tail);
-    is_boundary(tail.strip_suffix(b"--")?).then_some((signature, data))
+    is_boundary(tail.strip_suffix(b"--")?).then_some((header, data))
 }
 
 /// One line without its CRLF; none longer than a head line can be.

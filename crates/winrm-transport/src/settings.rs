@@ -8,6 +8,8 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use crate::account::Account;
+use crate::kerberos::KerberosSettings;
+use crate::tls::ClientCertificate;
 
 /// What one [`Client`](crate::Client) talks to, as whom, and within which limits.
 ///
@@ -20,6 +22,8 @@ pub struct Settings {
     pub account: Account,
     /// How the account proves itself. Default: [`AuthMethod::Negotiate`].
     pub auth: AuthMethod,
+    /// Where tickets come from. Only used with [`AuthMethod::Kerberos`].
+    pub kerberos: KerberosSettings,
     /// Which certificates are believed. Only used with [`Scheme::Https`]. Default: [`Trust::SystemRoots`].
     pub trust: Trust,
     /// The name to verify (and to send as SNI) when `endpoint.host` is an address or an alias.
@@ -32,6 +36,11 @@ pub struct Settings {
     pub timeouts: Timeouts,
     /// How much a peer may make us keep.
     pub limits: Limits,
+    /// The certificate that proves who we are, for [`AuthMethod::Certificate`] only.
+    pub client_certificate: Option<ClientCertificate>,
+    /// What our shells are called on the host, by which [`Client::sweep`](crate::Client::sweep) knows them again: choose
+    /// one per installation. Default: `winrm-transport`.
+    pub shell_name: String,
     /// The value of the `User-Agent` header.
     pub user_agent: String,
 }
@@ -43,13 +52,26 @@ impl Settings {
             endpoint,
             account,
             auth: AuthMethod::Negotiate,
+            kerberos: KerberosSettings::default(),
             trust: Trust::SystemRoots,
             server_name: None,
             allow_insecure_basic: false,
             allowed_networks: AllowedNetworks::Any,
             timeouts: Timeouts::default(),
             limits: Limits::default(),
+            client_certificate: None,
+            shell_name: "winrm-transport".to_owned(),
             user_agent: concat!("winrm-transport/", env!("CARGO_PKG_VERSION")).to_owned(),
+        }
+    }
+
+    /// Settings for a client certificate instead of user name and password: the host maps the certificate to one of
+    /// its local accounts. Only over HTTPS.
+    pub fn with_certificate(endpoint: Endpoint, certificate: ClientCertificate) -> Self {
+        Self {
+            auth: AuthMethod::Certificate,
+            client_certificate: Some(certificate),
+            ..Self::new(endpoint, Account::mapped())
         }
     }
 
@@ -66,8 +88,25 @@ impl Settings {
         if self.endpoint.port == 0 {
             return Err(SettingsError::Port);
         }
+        let certificate = self.auth == AuthMethod::Certificate;
+        if certificate && (self.client_certificate.is_none() || self.endpoint.scheme == Scheme::Http) {
+            return Err(SettingsError::CertificateUnusable {
+                missing: self.client_certificate.is_none(),
+            });
+        }
+        if self.shell_name.is_empty()
+            || self.shell_name.len() > 128
+            || self.shell_name.contains(char::is_control)
+        {
+            return Err(SettingsError::ShellName {
+                name: self.shell_name.chars().take(128).collect(),
+            });
+        }
         if self.user_agent.bytes().any(|b| !(0x20..0x7f).contains(&b)) {
             return Err(SettingsError::UserAgent);
+        }
+        if self.auth == AuthMethod::Kerberos {
+            self.kerberos.login(&self.account)?;
         }
         self.timeouts.validate()?;
         self.limits.validate()
@@ -137,10 +176,15 @@ pub enum Scheme {
 pub enum AuthMethod {
     /// User name and password in every request. Only over TLS, unless explicitly allowed otherwise.
     Basic,
+    /// A TLS client certificate that the host maps to a local account; see [`Settings::with_certificate`].
+    Certificate,
     /// NTLMv2 under the scheme `Negotiate`, or `NTLM` where only that is offered.
     Ntlm,
     /// NTLMv2 inside SPNEGO under the scheme `Negotiate`.
     Negotiate,
+    /// Kerberos with the account's password, never anything weaker: see [`KerberosSettings`]. Needs the feature
+    /// `kerberos`; without it the settings are refused.
+    Kerberos,
 }
 
 /// Which server certificates are believed.
@@ -184,6 +228,9 @@ pub struct Timeouts {
     pub operation: Duration,
     /// How much longer than `operation` a whole answer may take to arrive. Default 10 s, at least 1 s.
     pub answer_grace: Duration,
+    /// A shell of our name that nobody used for this long is an orphan. Default 5 minutes; keep it well above the
+    /// pauses between two commands of any program with the same name and account.
+    pub orphan: Duration,
     /// A connection unused for longer than this is replaced before it is used again. Default 90 s, because
     /// HTTP.sys closes idle connections at about 120 s and a request lost to that race has an unknown effect.
     pub idle: Duration,
@@ -196,6 +243,7 @@ impl Default for Timeouts {
             tls: Duration::from_secs(10),
             operation: Duration::from_secs(20),
             answer_grace: Duration::from_secs(10),
+            orphan: Duration::from_secs(5 * 60),
             idle: Duration::from_secs(90),
         }
     }
@@ -215,6 +263,7 @@ impl Timeouts {
         check("tls", self.tls, 1, 600)?;
         check("operation", self.operation, 1_000, 60)?;
         check("answer_grace", self.answer_grace, 1_000, 600)?;
+        check("orphan", self.orphan, 0, 86_400)?;
         check("idle", self.idle, 0, 86_400)
     }
 
@@ -233,7 +282,7 @@ pub struct Limits {
     pub envelope_bytes: u32,
     /// Bytes kept of each of standard output and standard error; more is drained and dropped. Default 8 MiB.
     pub output_bytes: usize,
-    /// Nesting of XML elements. Default 64.
+    /// Nesting of XML elements. Default 64, at most 256: the tree is walked by recursion.
     pub xml_depth: usize,
     /// Elements in one XML document. Default 65,536.
     pub xml_elements: usize,
@@ -243,6 +292,8 @@ pub struct Limits {
     /// Default 500.
     pub commands_per_shell: u32,
 }
+
+const MAX_XML_DEPTH: usize = 256;
 
 impl Default for Limits {
     fn default() -> Self {
@@ -270,6 +321,13 @@ impl Limits {
         check("answer_bytes", self.answer_bytes, 64 * 1024)?;
         check("envelope_bytes", self.envelope_bytes as usize, 8_192)?;
         check("xml_depth", self.xml_depth, 16)?;
+        if self.xml_depth > MAX_XML_DEPTH {
+            return Err(SettingsError::LimitTooHigh {
+                name: "xml_depth",
+                value: self.xml_depth,
+                most: MAX_XML_DEPTH,
+            });
+        }
         check("xml_elements", self.xml_elements, 64)?;
         check("xml_attributes", self.xml_attributes, 8)?;
         check("commands_per_shell", self.commands_per_shell as usize, 1)
@@ -300,6 +358,42 @@ pub enum SettingsError {
         /// As given, without the password.
         account: String,
     },
+    /// Kerberos was asked of a build without the feature `kerberos`.
+    #[error("kerberos is not part of this build (feature kerberos)")]
+    KerberosMissing,
+    /// No realm is given and the account has none, or it is no name.
+    #[error("kerberos realm {realm:?} is not a realm: give it, or the account as REALM\\user or user@realm")]
+    KerberosRealm {
+        /// As given or taken from the account.
+        realm: String,
+    },
+    /// A KDC that cannot be dialled, or one too many.
+    #[error("kdc {kdc:?} is not host, host:port or [ipv6]:port, or one of more than 8")]
+    Kdc {
+        /// As given.
+        kdc: String,
+    },
+    /// Client certificate authentication without a certificate, or over plain HTTP.
+    #[error(
+        "client certificate authentication needs {}",
+        if *missing { "a certificate" } else { "https" }
+    )]
+    CertificateUnusable {
+        /// There is no certificate; otherwise the scheme is wrong.
+        missing: bool,
+    },
+    /// The client certificate or its key cannot be used.
+    #[error("client certificate cannot be used: {what}")]
+    ClientCertificate {
+        /// What is wrong with it; never its content.
+        what: &'static str,
+    },
+    /// The name for shells is empty, longer than 128 bytes, or has control characters.
+    #[error("shell name {name:?} cannot be used")]
+    ShellName {
+        /// As given, shortened.
+        name: String,
+    },
     /// The user agent holds characters that a header cannot carry.
     #[error("user agent has characters other than printable ASCII")]
     UserAgent,
@@ -320,6 +414,16 @@ pub enum SettingsError {
         value: usize,
         /// The least allowed.
         least: usize,
+    },
+    /// A limit is above what is safe.
+    #[error("limit {name} of {value} is above {most}")]
+    LimitTooHigh {
+        /// The field.
+        name: &'static str,
+        /// As given.
+        value: usize,
+        /// The most allowed.
+        most: usize,
     },
     /// The CA file cannot be read.
     #[error("CA file {} cannot be read", path.display())]
@@ -366,6 +470,9 @@ mod tests {
         let mut bad = settings();
         bad.limits.envelope_bytes = 8_191;
         assert!(bad.validate().unwrap_err().to_string().contains("8191"));
+        let mut bad = settings();
+        bad.limits.xml_depth = 100_000;
+        assert!(bad.validate().unwrap_err().to_string().contains("100000"));
     }
 
     #[test]

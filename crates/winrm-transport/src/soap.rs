@@ -9,7 +9,8 @@ mod reader;
 pub(crate) mod request;
 
 pub(crate) use answer::{
-    ReceiveAnswer, command_id, decode_identity, decode_instance, decode_receive, relates_to, shell_id,
+    ReceiveAnswer, ShellEntry, command_id, decode_identity, decode_instance, decode_receive, decode_shells,
+    relates_to, shell_id,
 };
 pub(crate) use fault::Fault;
 pub(crate) use reader::{Element, parse};

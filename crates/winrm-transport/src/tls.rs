@@ -1,6 +1,7 @@
 //! Which certificate is believed, and what it binds an authentication to.
 
 mod binding;
+mod client;
 
 use std::fmt;
 use std::io;
@@ -19,6 +20,7 @@ use crate::error::TlsError;
 use crate::settings::{SettingsError, Trust};
 
 pub(crate) use binding::channel_binding;
+pub use client::ClientCertificate;
 
 /// A trust decision, loaded. Cheap to clone and to share between clients: loading the certificates of the
 /// operating system once per client would cost far more than everything else a client keeps.
@@ -61,6 +63,19 @@ impl TrustStore {
         Ok(Self {
             config: Arc::new(config),
         })
+    }
+}
+
+impl TrustStore {
+    /// The same trust, with a certificate of our own to show. Sessions are not shared with the original: they would
+    /// carry the wrong identity.
+    pub(crate) fn showing(&self, certificate: &ClientCertificate) -> Self {
+        let mut config = ClientConfig::clone(&self.config);
+        config.client_auth_cert_resolver = certificate.resolver.clone();
+        config.resumption = Resumption::disabled();
+        Self {
+            config: Arc::new(config),
+        }
     }
 }
 

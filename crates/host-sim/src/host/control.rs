@@ -193,6 +193,19 @@ impl SimHost {
         self.inner.lock().station.write_heartbeat(moment);
     }
 
+    /// Puts a file on the host, or replaces it. The station's own files have their own content and are not replaced.
+    pub fn write_file(&self, path: &str, bytes: impl Into<Vec<u8>>) {
+        let moment = self.inner.moment();
+        let mut state = self.inner.lock();
+        state.station.put_file(path, Some(bytes.into()), moment.station);
+    }
+
+    /// Takes a file away that was put there.
+    pub fn remove_file(&self, path: &str) {
+        let moment = self.inner.moment();
+        self.inner.lock().station.put_file(path, None, moment.station);
+    }
+
     /// Everything that happened since the farm started, oldest first; at most the last 20,000 entries.
     pub fn effects(&self) -> Vec<Effect> {
         self.inner.effects.all()

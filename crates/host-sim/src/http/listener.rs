@@ -8,13 +8,14 @@ use std::time::Duration;
 
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use sha2::{Digest, Sha256};
 use tokio::io::AsyncReadExt as _;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::service::{self, Connection};
+use super::service::{self, Certificates, Connection};
 use super::wire::{FaultyStream, Stream, Wire, reset};
 use crate::effects::{Gauge, count};
 use crate::faults::{At, Strike};
@@ -128,7 +129,7 @@ async fn serve(host: Arc<Inner>, tcp: TcpStream, peer: SocketAddr, secure: bool)
     match host.faults.strike(At::Connect) {
         Some(strike) => end(tcp, strike).await,
         None if secure => serve_tls(&host, tcp, peer).await,
-        None => serve_http(&host, Stream::Plain(tcp), peer, None).await,
+        None => serve_http(&host, Stream::Plain(tcp), peer, Certificates::default()).await,
     }
 }
 
@@ -161,19 +162,28 @@ async fn serve_tls(host: &Arc<Inner>, tcp: TcpStream, peer: SocketAddr) {
     match tokio::time::timeout(HANDSHAKE_LIMIT, acceptor.accept(tcp)).await {
         Ok(Ok(tls)) => {
             count(&host.counts.tls_handshakes);
-            serve_http(host, Stream::Tls(Box::new(tls)), peer, Some(identity.sha256)).await;
+            let shown = tls
+                .get_ref()
+                .1
+                .peer_certificates()
+                .and_then(|chain| chain.first());
+            let certificates = Certificates {
+                own: Some(identity.sha256),
+                client: shown.map(|leaf| Sha256::digest(leaf).into()),
+            };
+            serve_http(host, Stream::Tls(Box::new(tls)), peer, certificates).await;
         }
         Ok(Err(error)) => tracing::debug!(host.name = %host.spec.name, %error, "tls handshake failed"),
         Err(_) => tracing::debug!(host.name = %host.spec.name, "tls handshake timed out"),
     }
 }
 
-async fn serve_http(host: &Arc<Inner>, stream: Stream, peer: SocketAddr, certificate: Option<[u8; 32]>) {
+async fn serve_http(host: &Arc<Inner>, stream: Stream, peer: SocketAddr, certificates: Certificates) {
     let wire = Arc::new(Wire::default());
     let connection = Arc::new(Connection::new(
         Arc::clone(host),
         peer.ip(),
-        certificate,
+        certificates,
         Arc::clone(&wire),
     ));
     let io = TokioIo::new(FaultyStream::new(stream, wire));

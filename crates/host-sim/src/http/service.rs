@@ -21,6 +21,8 @@ use crate::wsman;
 /// Largest request body.
 const BODY_LIMIT: usize = 1024 * 1024;
 const SOAP: &str = "application/soap+xml;charset=UTF-8";
+/// The scheme that points at the client's certificate.
+const MUTUAL: &str = "http://schemas.dmtf.org/wbem/wsman/1/wsman/secprofile/https/mutual";
 const IDENTIFY_PATH: &str = "/wsman-anon/identify";
 
 /// One TCP connection, as the requests on it see it.
@@ -29,8 +31,17 @@ pub(super) struct Connection {
     peer: IpAddr,
     /// SHA-256 of the certificate shown, over TLS.
     certificate: Option<[u8; 32]>,
+    /// SHA-256 of the certificate that the client showed.
+    client_certificate: Option<[u8; 32]>,
     wire: Arc<Wire>,
     gate: Mutex<Gate>,
+}
+
+/// SHA-256 of the certificates of both sides of a TLS connection.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Certificates {
+    pub(super) own: Option<[u8; 32]>,
+    pub(super) client: Option<[u8; 32]>,
 }
 
 /// The connection ends without an answer.
@@ -41,16 +52,12 @@ pub(super) struct Aborted;
 type Reply = Response<Full<Bytes>>;
 
 impl Connection {
-    pub(super) fn new(
-        host: Arc<Inner>,
-        peer: IpAddr,
-        certificate: Option<[u8; 32]>,
-        wire: Arc<Wire>,
-    ) -> Self {
+    pub(super) fn new(host: Arc<Inner>, peer: IpAddr, certificates: Certificates, wire: Arc<Wire>) -> Self {
         Self {
             host,
             peer,
-            certificate,
+            certificate: certificates.own,
+            client_certificate: certificates.client,
             wire,
             gate: Mutex::default(),
         }
@@ -113,18 +120,40 @@ pub(super) async fn handle(
     if let Some(place) = place {
         connection.strike(place).await?;
     }
-    let verdict = connection
-        .gate()
-        .check(host, authorization, connection.certificate);
+    let verdict = match authorization {
+        Some(scheme) if scheme.trim().eq_ignore_ascii_case(MUTUAL) => by_certificate(&connection),
+        _ => connection
+            .gate()
+            .check(host, authorization, connection.certificate),
+    };
     let (user, token) = match verdict {
         Verdict::Pass { user, token } => (user, token),
-        Verdict::Challenge(offers) => return Ok(challenge(offers)),
+        Verdict::Challenge(mut offers) => {
+            if connection.certificate.is_some() && !host.spec.client_certificates.is_empty() {
+                offers.push(MUTUAL.to_owned());
+            }
+            return Ok(challenge(offers));
+        }
     };
     let mut reply = serve(&connection, &user, text("content-type").unwrap_or_default(), body).await?;
     if let Some(value) = token.and_then(|t| HeaderValue::try_from(t).ok()) {
         reply.headers_mut().append(header::WWW_AUTHENTICATE, value);
     }
     Ok(reply)
+}
+
+/// Whether the certificate of the connection is mapped to the account.
+fn by_certificate(connection: &Connection) -> Verdict {
+    let host = &connection.host;
+    let shown = connection.client_certificate;
+    if shown.is_some_and(|shown| host.spec.client_certificates.contains(&shown)) {
+        return Verdict::Pass {
+            user: host.spec.user.clone(),
+            token: None,
+        };
+    }
+    count(&host.counts.refused_credentials);
+    Verdict::Challenge(Vec::new())
 }
 
 /// 503, while a fault says so or the service is coming up or going down.

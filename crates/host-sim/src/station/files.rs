@@ -1,5 +1,7 @@
 //! The files of a simulated host.
 
+use chrono::{DateTime, Utc};
+
 use super::{Moment, Station, json};
 use crate::faults::Fault;
 use crate::host::Inner;
@@ -54,8 +56,25 @@ pub(super) fn read(host: &Inner, path: &str) -> Option<Vec<u8>> {
     } else if is(paths::LOCAL_MODE) {
         station.local_mode.then(Vec::new)
     } else {
-        station.other_files.get(&path).cloned()
+        station.other_files.get(&path).map(|file| file.bytes.clone())
     }
+}
+
+/// A file that is not the station's own.
+#[derive(Debug, Clone)]
+pub(super) struct File {
+    bytes: Vec<u8>,
+    modified: DateTime<Utc>,
+}
+
+/// When a file was last written, by the host's clock; nothing if there is none.
+pub(super) fn modified(host: &Inner, path: &str) -> Option<DateTime<Utc>> {
+    read(host, path)?;
+    let moment = host.moment();
+    let state = host.lock();
+    let written = state.station.heartbeat.as_ref().map(|(_, written)| *written);
+    let other = state.station.other_files.get(&normalize(path));
+    Some(other.map_or(written.unwrap_or(moment.station), |file| file.modified))
 }
 
 impl Station {
@@ -74,9 +93,19 @@ impl Station {
         }
         let fits = self.other_files.len() < OTHER_FILES_LIMIT || self.other_files.contains_key(&path);
         if fits {
-            self.other_files.insert(path, text.into_bytes());
+            let (bytes, modified) = (text.into_bytes(), moment.station);
+            self.other_files.insert(path, File { bytes, modified });
         }
         fits
+    }
+
+    /// Writes a file for a test, or takes it away.
+    pub(crate) fn put_file(&mut self, path: &str, bytes: Option<Vec<u8>>, modified: DateTime<Utc>) {
+        let path = normalize(path);
+        match bytes {
+            Some(bytes) => self.other_files.insert(path, File { bytes, modified }),
+            None => self.other_files.remove(&path),
+        };
     }
 }
 

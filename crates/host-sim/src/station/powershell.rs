@@ -1,5 +1,7 @@
 //! The few PowerShell scripts that clients send to read a file. Anything else fails, as an unknown program does.
 
+use std::collections::HashMap;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
@@ -10,13 +12,23 @@ use super::programs::Call;
 const MARK: &[u8] = &[0xEF, 0xBB, 0xBF];
 
 /// `powershell.exe`, as far as `-EncodedCommand` with a file read goes.
-pub(super) fn run(call: &Call<'_>, args: &[String]) -> i32 {
-    let Some(script) = encoded_command(args) else {
+pub(super) async fn run(call: &Call<'_>, args: &[String]) -> i32 {
+    let Some(mut script) = encoded_command(args) else {
         call.err(
             "Only -EncodedCommand with a base64 UTF-16LE script is understood by this simulated host.\r\n",
         );
         return 1;
     };
+    if script.contains("[Console]::In.ReadLine()") {
+        match from_input(call).await {
+            Some(sent) => script = sent,
+            None => return refuse(call, "standard input is no line of base64"),
+        }
+    }
+    let variables = variables(&script);
+    if let Some(code) = with_variables(call, &script, &variables) {
+        return code;
+    }
     let lower = script.to_ascii_lowercase();
     let Some(path) = quoted_path(&script) else {
         return refuse(call, "no quoted path in the script");
@@ -54,6 +66,78 @@ pub(super) fn run(call: &Call<'_>, args: &[String]) -> i32 {
         call.out_in_code_page(&format!("{shown}\r\n"));
     }
     0
+}
+
+/// A script that came on standard input as one line of base64.
+async fn from_input(call: &Call<'_>) -> Option<String> {
+    let mut line = Vec::new();
+    while !line.contains(&b'\n') {
+        match call.input().await {
+            Some(bytes) => line.extend(bytes),
+            None => break,
+        }
+    }
+    let line = line.split(|byte| *byte == b'\n').next()?;
+    String::from_utf8(BASE64.decode(line.trim_ascii()).ok()?).ok()
+}
+
+/// Variables that the script sets from base64, at its beginning or anywhere else.
+fn variables(script: &str) -> HashMap<&str, String> {
+    let mut found = HashMap::new();
+    for statement in script.split([';', '\n']) {
+        let Some((name, value)) = statement.trim().strip_prefix('$').and_then(|s| s.split_once('=')) else {
+            continue;
+        };
+        let encoded = value
+            .strip_prefix("[Text.Encoding]::UTF8.GetString([Convert]::FromBase64String('")
+            .and_then(|rest| rest.strip_suffix("'))"));
+        let decoded = encoded.and_then(|text| BASE64.decode(text).ok());
+        if let Some(text) = decoded.and_then(|bytes| String::from_utf8(bytes).ok()) {
+            found.insert(name, text);
+        }
+    }
+    found
+}
+
+/// The scripts that work on variables: reading a part of a file, showing a variable, throwing one, and `exit`.
+fn with_variables(call: &Call<'_>, script: &str, variables: &HashMap<&str, String>) -> Option<i32> {
+    if script.contains("IO.FileStream($path,") {
+        let number = |name| variables.get(name)?.parse::<u64>().ok();
+        let (offset, max) = (number("offset")?, number("max")?);
+        call.out(&part_of_file(call, variables.get("path")?, offset, max));
+        return Some(0);
+    }
+    for statement in script.split([';', '\n']).map(str::trim) {
+        if let Some(name) = statement.strip_prefix("Write-Output $") {
+            call.out(&format!("{}\r\n", variables.get(name)?));
+        } else if let Some(name) = statement.strip_prefix("throw $") {
+            return Some(refuse(call, variables.get(name)?));
+        } else if let Some(code) = statement.strip_prefix("exit ").and_then(|code| code.parse().ok()) {
+            return Some(code);
+        }
+    }
+    None
+}
+
+/// What is at this place of a file: the word `file`, its length, its time, the place, and the bytes in base64.
+fn part_of_file(call: &Call<'_>, path: &str, offset: u64, max: u64) -> String {
+    let usual = match (path.strip_prefix(r"\\?\UNC\"), path.strip_prefix(r"\\?\")) {
+        (Some(share), _) => format!(r"\\{share}"),
+        (None, Some(path)) => path.to_owned(),
+        (None, None) => path.to_owned(),
+    };
+    let found = files::read(call.host, &usual).zip(files::modified(call.host, &usual));
+    let Some((bytes, modified)) = found else {
+        return "missing".into();
+    };
+    let length = bytes.len() as u64;
+    let from = offset.min(length);
+    let to = from + max.min(length - from);
+    // Both are within the length of a vector.
+    let part = &bytes[from as usize..to as usize];
+    let ticks = (modified.timestamp() + 11_644_473_600) * 10_000_000
+        + i64::from(modified.timestamp_subsec_nanos() / 100);
+    format!("file {length} {ticks} {from} {}", BASE64.encode(part))
 }
 
 /// An error in the CLIXML form in which PowerShell writes it to a redirected standard error.

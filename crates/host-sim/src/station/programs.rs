@@ -3,12 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::Notify;
 use tokio::time::sleep;
 
 use super::cmdline::{When, argv, cmd_pieces};
 use super::{files, labstation, powershell};
 use crate::effects::EffectKind;
 use crate::host::Inner;
+use crate::script::Step;
 
 /// Longest line `cmd.exe` takes, in characters.
 const CMD_LIMIT: usize = 8191;
@@ -25,6 +27,10 @@ pub(crate) trait Console: Send + Sync {
     fn out(&self, bytes: &[u8]);
     /// Appends to standard error.
     fn err(&self, bytes: &[u8]);
+    /// Takes what came on standard input, and says whether that was all.
+    fn input(&self) -> (Vec<u8>, bool);
+    /// Notified when there is more input, or it was closed.
+    fn input_changed(&self) -> &Notify;
 }
 
 /// What a shell gives its programs.
@@ -76,6 +82,21 @@ impl Call<'_> {
 
     pub(super) fn err(&self, text: &str) {
         self.console.err(text.as_bytes());
+    }
+
+    /// The next part of standard input; nothing when it is closed.
+    pub(super) async fn input(&self) -> Option<Vec<u8>> {
+        loop {
+            let changed = self.console.input_changed().notified();
+            tokio::pin!(changed);
+            // Registered before the look, so that input between look and wait is not slept over.
+            changed.as_mut().enable();
+            match self.console.input() {
+                (bytes, _) if !bytes.is_empty() => return Some(bytes),
+                (_, true) => return None,
+                _ => changed.await,
+            }
+        }
     }
 
     /// Writes text as the console does: what the code page lacks becomes a question mark.
@@ -169,6 +190,10 @@ async fn execute(call: &Call<'_>, line: &str, argv: &[String], depth: u8) -> i32
     pause(call.host.spec.station.durations.other).await;
     let path = program.to_ascii_lowercase();
     let file = path.rsplit(['\\', '/']).next().unwrap_or_default();
+    let mut made_up = call.host.spec.station.programs.iter();
+    if let Some(program) = made_up.find(|program| program.file.eq_ignore_ascii_case(file)) {
+        return play(call, &program.steps).await;
+    }
     match file.strip_suffix(".exe").unwrap_or(file) {
         "cmd" if depth < DEPTH_LIMIT => match inner_line(line) {
             Some(inner) => cmd(call, inner, depth + 1).await,
@@ -190,7 +215,8 @@ async fn execute(call: &Call<'_>, line: &str, argv: &[String], depth: u8) -> i32
             let text = format!("{}\r\n", call.host.lock().computer);
             print(call, &text)
         }
-        "powershell" => powershell::run(call, args),
+        "sort" => sort(call).await,
+        "powershell" => powershell::run(call, args).await,
         _ => {
             call.err(&format!(
                 "'{program}' is not recognized as an internal or external command,\r\n\
@@ -199,6 +225,43 @@ async fn execute(call: &Call<'_>, line: &str, argv: &[String], depth: u8) -> i32
             1
         }
     }
+}
+
+/// A program that a test made up.
+async fn play(call: &Call<'_>, steps: &[Step]) -> i32 {
+    for step in steps {
+        match step {
+            Step::Out(bytes) => call.out_bytes(bytes),
+            Step::Err(bytes) => call.console.err(bytes),
+            Step::Fill(length) => call.out_bytes(&(b'a'..=b'z').cycle().take(*length).collect::<Vec<u8>>()),
+            Step::Pause(time) => sleep(*time).await,
+            Step::CopyInput => {
+                while let Some(bytes) = call.input().await {
+                    call.out_bytes(&bytes);
+                }
+            }
+            Step::ShowVariable(name) => {
+                call.out(&call.environment.variable(call.host, name).unwrap_or_default());
+            }
+            Step::ShowDirectory => call.out(&call.environment.directory),
+            Step::Exit(code) => return *code,
+            Step::Forever => std::future::pending().await,
+        }
+    }
+    0
+}
+
+/// `sort`: the lines of standard input in order.
+async fn sort(call: &Call<'_>) -> i32 {
+    let mut all = Vec::new();
+    while let Some(bytes) = call.input().await {
+        all.extend(bytes);
+    }
+    let text = String::from_utf8_lossy(&all).into_owned();
+    let mut lines: Vec<&str> = text.lines().collect();
+    lines.sort_unstable();
+    lines.iter().for_each(|line| call.out(&format!("{line}\r\n")));
+    0
 }
 
 /// Works for so long. A time of zero costs no timer tick: heartbeat reads of a whole campus come through here.

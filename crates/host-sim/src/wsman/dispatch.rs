@@ -210,6 +210,7 @@ impl Call<'_> {
         let id = Uuid::new_v4().to_string().to_uppercase();
         let now = Instant::now();
         Ok(Shell {
+            name: asked.attribute("Name").map(str::to_owned),
             owner: self.user.to_owned(),
             client: self.client,
             environment: Environment {
@@ -330,22 +331,32 @@ impl Call<'_> {
         Ok(vec![answer.child(state)])
     }
 
-    /// Input is taken and goes nowhere: no program here reads any.
     fn send(&self) -> Result<Vec<Tag>, SoapFault> {
         let stream = self
             .request
             .body(ns::SHELL, "Send")
             .and_then(|s| s.child(ns::SHELL, "Stream"));
         let stream = stream.ok_or_else(|| SoapFault::bad_body("no Stream element"))?;
-        BASE64
+        let bytes = BASE64
             .decode(stream.text.trim())
             .map_err(|_| SoapFault::bad_body("the stream is not base64"))?;
+        let end = stream
+            .attribute("End")
+            .is_some_and(|end| end.eq_ignore_ascii_case("true"));
         let id = stream.attribute("CommandId").unwrap_or_default();
-        self.host
+        let command = self
+            .host
             .lock()
             .shells
             .find(self.shell_id(), self.user)?
             .command(id)?;
+        // As for a pipe whose reader has gone.
+        if !command.is_running() {
+            return Err(SoapFault::command_not_found(id));
+        }
+        if !command.give(&bytes, end) {
+            return Err(SoapFault::bad_body("standard input was closed before"));
+        }
         Ok(vec![Tag::new("rsp:SendResponse")])
     }
 
@@ -437,6 +448,7 @@ fn describe(shell: &Shell) -> Tag {
     Tag::new("rsp:Shell")
         .attr("xmlns:rsp", ns::SHELL)
         .child(text("rsp:ShellId", shell.id.clone()))
+        .children(shell.name.iter().map(|name| text("rsp:Name", name.clone())))
         .child(text("rsp:ResourceUri", format!("{}/cmd", ns::SHELL)))
         .child(text("rsp:Owner", shell.owner.clone()))
         .child(text("rsp:ClientIP", shell.client.to_string()))

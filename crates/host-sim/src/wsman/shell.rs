@@ -28,6 +28,8 @@ pub(crate) struct Shells {
 /// One shell.
 pub(crate) struct Shell {
     pub(crate) id: String,
+    /// As the client called it.
+    pub(crate) name: Option<String>,
     pub(crate) owner: String,
     pub(crate) client: IpAddr,
     pub(crate) environment: Environment,
@@ -110,6 +112,7 @@ impl Shell {
 pub(crate) struct Command {
     state: Mutex<CommandState>,
     changed: Notify,
+    input_changed: Notify,
     end: CancellationToken,
 }
 
@@ -118,6 +121,9 @@ struct CommandState {
     out: Vec<u8>,
     err: Vec<u8>,
     exit_code: Option<i32>,
+    /// Standard input that the program has not read.
+    input: Vec<u8>,
+    input_closed: bool,
     /// The client has been told the exit code; the command is known no longer.
     told: bool,
 }
@@ -139,11 +145,35 @@ impl Console for Command {
         self.changed.notify_waiters();
     }
 
+    fn input(&self) -> (Vec<u8>, bool) {
+        let mut state = self.lock();
+        (std::mem::take(&mut state.input), state.input_closed)
+    }
+
+    fn input_changed(&self) -> &Notify {
+        &self.input_changed
+    }
+
     fn err(&self, bytes: &[u8]) {
         let mut state = self.lock();
         append(&mut state.err, bytes);
         drop(state);
         self.changed.notify_waiters();
+    }
+}
+
+impl Command {
+    /// Standard input from the client; false when it was closed before.
+    pub(crate) fn give(&self, bytes: &[u8], end: bool) -> bool {
+        let mut state = self.lock();
+        let open = !state.input_closed;
+        if open {
+            append(&mut state.input, bytes);
+            state.input_closed = end;
+        }
+        drop(state);
+        self.input_changed.notify_waiters();
+        open
     }
 }
 

@@ -1,73 +1,25 @@
 use proptest::prelude::*;
 
+use super::argv::{argv, operators_seen_by_cmd};
 use super::*;
 use crate::Command;
 
-/// The rules of `CommandLineToArgvW`, written down a second time and from the other side.
-fn argv(line: &str) -> Vec<String> {
-    let chars: Vec<char> = line.chars().collect();
-    let mut args = Vec::new();
-    let mut i = 0;
-    let first_end = if chars.first() == Some(&'"') {
-        let end = chars
-            .iter()
-            .skip(1)
-            .position(|c| *c == '"')
-            .map_or(chars.len(), |p| p + 1);
-        args.push(chars[1..end].iter().collect());
-        end + 1
-    } else {
-        let end = chars
-            .iter()
-            .position(|c| matches!(c, ' ' | '\t'))
-            .unwrap_or(chars.len());
-        args.push(chars[..end].iter().collect());
-        end
-    };
-    i += first_end;
-    loop {
-        while i < chars.len() && matches!(chars[i], ' ' | '\t') {
-            i += 1;
-        }
-        if i >= chars.len() {
-            return args;
-        }
-        let (mut arg, mut quoted) = (String::new(), false);
-        while i < chars.len() && (quoted || !matches!(chars[i], ' ' | '\t')) {
-            let slashes = chars[i..].iter().take_while(|c| **c == '\\').count();
-            i += slashes;
-            if chars.get(i) == Some(&'"') {
-                arg.extend(std::iter::repeat_n('\\', slashes / 2));
-                if slashes % 2 == 1 {
-                    arg.push('"');
-                } else if quoted && chars.get(i + 1) == Some(&'"') {
-                    arg.push('"');
-                    i += 1;
-                } else {
-                    quoted = !quoted;
-                }
-                i += 1;
-            } else {
-                arg.extend(std::iter::repeat_n('\\', slashes));
-                if slashes == 0 {
-                    arg.push(chars[i]);
-                    i += 1;
-                }
-            }
-        }
-        args.push(arg);
+/// So that the round trips below prove something about Windows.
+#[test]
+fn the_model_of_the_parser_reads_recorded_lines_as_windows_does() {
+    let table = include_str!("../../tests/data/quoting.json");
+    let table: serde_json::Value = serde_json::from_str(table).unwrap();
+    let mut rows = 0;
+    for row in ["quoted", "raw"]
+        .iter()
+        .flat_map(|part| table[part].as_array().unwrap())
+    {
+        let line = row["line"].as_str().unwrap();
+        let found = argv(&format!("x.exe{line}"));
+        assert_eq!(serde_json::json!(found[1..]), row["argv"], "{line:?}");
+        rows += 1;
     }
-}
-
-/// Where `cmd.exe` would see an operator: outside quotes, with every quote toggling.
-fn operators_seen_by_cmd(line: &str) -> usize {
-    let mut quoted = false;
-    line.chars()
-        .filter(|c| {
-            quoted ^= *c == '"';
-            !quoted && "&|<>^()".contains(*c)
-        })
-        .count()
+    assert!(rows >= 500);
 }
 
 #[test]

@@ -33,7 +33,7 @@ impl Sealer {
     }
 
     /// The acceptor's side, for tests.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "fuzzing"))]
     pub(crate) fn server(session_key: &[u8; 16]) -> Self {
         Self {
             outgoing: Direction::new(session_key, Sender::Server),

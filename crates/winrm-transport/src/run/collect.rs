@@ -30,6 +30,11 @@ impl Collected {
         self.exit_code = answer.exit_code.or(self.exit_code);
     }
 
+    /// The bytes so far; leaves the rest.
+    pub(crate) fn take_bytes(&mut self) -> (Vec<u8>, Vec<u8>) {
+        (std::mem::take(&mut self.stdout), std::mem::take(&mut self.stderr))
+    }
+
     /// Everything so far; leaves nothing behind.
     pub(crate) fn take(&mut self, duration: Duration) -> Output {
         Output {

@@ -3,7 +3,7 @@
 use std::pin::pin;
 use std::time::Duration;
 
-use tokio::sync::{OwnedMutexGuard, oneshot};
+use tokio::sync::{OwnedMutexGuard, mpsc, oneshot};
 use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
@@ -14,6 +14,8 @@ use crate::peer::Whereabouts;
 use crate::session::Session;
 use crate::soap::request::SignalCode;
 
+use super::feed::{self, Order};
+use super::stream::Chunk;
 use super::{Progress, execute};
 
 /// How long cleaning up may take, all in. The next call waits for it.
@@ -22,6 +24,8 @@ const CLEAN_UP: Duration = Duration::from_secs(3);
 const IN_FLIGHT: Duration = Duration::from_secs(1);
 /// What a program gets between the polite signal and the other one.
 const POLITE: Duration = Duration::from_millis(250);
+/// How long an order under way may still take when the command has ended.
+const LAST_ORDER: Duration = Duration::from_secs(1);
 /// How long the host may take to confirm the end of a command that is done.
 const FINISH: Duration = Duration::from_secs(5);
 
@@ -33,28 +37,62 @@ pub(crate) struct Job {
     pub(crate) until: Instant,
     /// Cancelled when the caller no longer waits.
     pub(crate) abandoned: CancellationToken,
+    /// Set when the host has accepted the command.
+    pub(crate) accepted: CancellationToken,
+    /// Present when somebody wants the output as it comes.
+    pub(crate) streaming: Option<Streaming>,
+}
+
+/// The two ways between a stream and its task.
+pub(crate) struct Streaming {
+    pub(crate) chunks: mpsc::Sender<Chunk>,
+    pub(crate) orders: mpsc::Receiver<Order>,
 }
 
 /// Runs the job with a session of which it is the owner, answers, and tidies up before the next call.
 pub(crate) async fn drive(
     mut session: OwnedMutexGuard<Session>,
-    job: Job,
+    mut job: Job,
     answer: oneshot::Sender<Result<Output, Error>>,
 ) {
-    let progress = Progress::new();
-    let limit = session.peer.settings.limits.output_bytes;
+    // What is handed on as it comes is bounded by the room on the way.
+    let limit = match job.streaming {
+        Some(_) => usize::MAX,
+        None => session.peer.settings.limits.output_bytes,
+    };
+    let (chunks, orders) = job.streaming.take().map(|s| (s.chunks, s.orders)).unzip();
+    let progress = Progress::new(chunks, job.accepted.clone());
     progress.with(|state| state.collected.limit = limit);
+    let input = job.command.take_input();
+    let mut side = (input.is_some() || orders.is_some()).then(|| Session::new(session.peer.clone()));
     let finished = {
+        let streams = orders.is_some();
+        let mut feed = pin!(async {
+            match &mut side {
+                Some(side) => feed::serve(side, &progress, input, orders).await,
+                None => std::future::pending().await,
+            }
+        });
         let mut work = pin!(execute(&mut session, &job.command, &job.words, &progress));
-        let finished = tokio::select! {
+        let (finished, fed) = tokio::select! {
             biased;
-            result = &mut work => Some(result),
-            () = sleep_until(job.until) => None,
-            () = job.abandoned.cancelled() => None,
+            result = &mut work => (Some(result), true),
+            Some(error) = &mut feed => (Some(Err(error)), false),
+            () = sleep_until(job.until) => (None, true),
+            () = job.abandoned.cancelled() => (None, true),
         };
         if let Some(result) = finished {
+            progress.ended.cancel();
+            if streams && fed {
+                // The last words to a program may be what ended it: whoever sent them wants to hear that they arrived.
+                let _ = timeout_at(job.until.min(Instant::now() + LAST_ORDER), &mut feed).await;
+            }
             let output = || progress.with(|state| state.collected.take(job.begun.elapsed()));
-            let failed = result.as_ref().err().map(leaves_it_running);
+            // A program that did not get its input still runs.
+            let failed = result
+                .as_ref()
+                .err()
+                .map(|error| !fed || leaves_it_running(error));
             // A caller that is gone needs no answer.
             let _ = answer.send(result.map(|()| output()));
             failed
@@ -109,6 +147,15 @@ async fn finish(session: &mut Session, progress: &Progress) {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::debug!(%error, "end of command was not confirmed"),
         Err(_) => tracing::debug!("end of command was not confirmed in time"),
+    }
+    if session.has_orphans() {
+        match timeout(FINISH, Box::pin(session.delete_orphans(&progress.at))).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                tracing::debug!(%error, "deletion of the command's own shell was not confirmed")
+            }
+            Err(_) => tracing::debug!("deletion of the command's own shell was not confirmed in time"),
+        }
     }
 }
 

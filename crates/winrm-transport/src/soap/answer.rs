@@ -1,5 +1,7 @@
 //! Answers as values.
 
+use std::time::Duration;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
@@ -24,18 +26,23 @@ pub(crate) fn relates_to(envelope: &Element) -> Option<&str> {
         .map(|e| e.text.trim())
 }
 
+/// An id as hosts choose them. It goes into requests and logs, so that nothing but visible characters is taken.
+fn id(text: &str) -> Option<String> {
+    let id = text.trim();
+    let sane = (1..=256).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_graphic());
+    sane.then(|| id.to_owned())
+}
+
 /// The id of the new shell: newer hosts repeat the shell, all of them name it as a selector.
 pub(crate) fn shell_id(envelope: &Element) -> Result<String, Malformed> {
     let mut found = None;
     body(envelope)?.walk(&mut |element| {
         let selector = element.is(Ns::Wsman, "Selector") && element.attribute("Name") == Some("ShellId");
-        if (selector || element.is(Ns::Shell, "ShellId")) && !element.text.trim().is_empty() {
-            found.get_or_insert_with(|| element.text.trim().to_owned());
+        if found.is_none() && (selector || element.is(Ns::Shell, "ShellId")) {
+            found = id(&element.text);
         }
     });
-    found
-        .filter(|id| id.len() <= 256)
-        .ok_or(Malformed("answer to create has no shell id"))
+    found.ok_or(Malformed("answer to create has no shell id"))
 }
 
 /// The id of the new command.
@@ -43,9 +50,68 @@ pub(crate) fn command_id(envelope: &Element) -> Result<String, Malformed> {
     body(envelope)?
         .child(Ns::Shell, "CommandResponse")
         .and_then(|response| response.child(Ns::Shell, "CommandId"))
-        .map(|id| id.text.trim().to_owned())
-        .filter(|id| !id.is_empty() && id.len() <= 256)
+        .and_then(|element| id(&element.text))
         .ok_or(Malformed("answer to command has no command id"))
+}
+
+/// One shell of the host, as an enumeration names it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ShellEntry {
+    pub(crate) id: String,
+    /// What its creator called it; hosts that forget it give nothing.
+    pub(crate) name: Option<String>,
+    /// `DOMAIN\\user` in most cases.
+    pub(crate) owner: String,
+    /// How long nobody used it, where the host says so.
+    pub(crate) idle: Option<Duration>,
+}
+
+/// Reads the answer to Enumerate or Pull: the shells, and where to go on if there are more.
+pub(crate) fn decode_shells(envelope: &Element) -> Result<(Vec<ShellEntry>, Option<String>), Malformed> {
+    let (mut shells, mut context, mut ended) = (Vec::new(), None, false);
+    body(envelope)?.walk(&mut |element| {
+        let text = |name| {
+            let found = element.child(Ns::Shell, name).map(|child| child.text.trim());
+            found
+                .filter(|text| !text.is_empty() && text.len() <= 256)
+                .map(str::to_owned)
+        };
+        if element.is(Ns::Shell, "Shell") {
+            shells.extend(text("ShellId").and_then(|text| id(&text)).map(|id| ShellEntry {
+                id,
+                name: text("Name").or_else(|| element.attribute("Name").map(str::to_owned)),
+                owner: text("Owner").unwrap_or_default(),
+                idle: text("ShellInactivity").and_then(|text| duration(&text)),
+            }));
+        } else if element.is(Ns::Enumeration, "EnumerationContext") {
+            let more = element.text.trim();
+            context = (!more.is_empty() && more.len() <= 4_096).then(|| more.to_owned());
+        } else if element.is(Ns::Enumeration, "EndOfSequence") || element.is(Ns::Wsman, "EndOfSequence") {
+            ended = true;
+        }
+    });
+    Ok((shells, context.filter(|_| !ended)))
+}
+
+/// An ISO 8601 duration of days, hours, minutes and seconds; the fraction of a second is dropped.
+fn duration(text: &str) -> Option<Duration> {
+    let mut rest = text.strip_prefix('P')?;
+    let mut seconds = 0_u64;
+    while !rest.is_empty() {
+        rest = rest.strip_prefix('T').unwrap_or(rest);
+        let unit_at = rest.find(|c: char| c.is_ascii_alphabetic())?;
+        let (number, unit) = (rest[..unit_at].split('.').next()?, &rest[unit_at..=unit_at]);
+        let each = match unit {
+            "D" => 86_400,
+            "H" => 3_600,
+            "M" => 60,
+            "S" => 1,
+            _ => return None,
+        };
+        seconds = seconds.checked_add(number.parse::<u64>().ok()?.checked_mul(each)?)?;
+        rest = &rest[unit_at + 1..];
+    }
+    Some(Duration::from_secs(seconds))
 }
 
 /// What one Receive brought.
@@ -77,14 +143,16 @@ pub(crate) fn decode_receive(envelope: &Element, command: &str) -> Result<Receiv
             Some("stderr") => &mut answer.stderr,
             _ => continue,
         };
-        let compact: Vec<u8> = stream
-            .text
-            .bytes()
-            .filter(|byte| !byte.is_ascii_whitespace())
-            .collect();
-        STANDARD
-            .decode_vec(&compact, target)
-            .map_err(|_| Malformed("stream is not base64"))?;
+        let so_far = target.len();
+        if STANDARD.decode_vec(&stream.text, target).is_err() {
+            // Some hosts break long lines.
+            target.truncate(so_far);
+            let mut compact = stream.text.clone();
+            compact.retain(|c| !c.is_ascii_whitespace());
+            STANDARD
+                .decode_vec(&compact, target)
+                .map_err(|_| Malformed("stream is not base64"))?;
+        }
     }
     for state in response.children_named(Ns::Shell, "CommandState").filter(ours) {
         if state
@@ -113,7 +181,8 @@ pub(crate) fn decode_identity(envelope: &Element) -> Result<Identity, Malformed>
         .ok_or(Malformed("answer to identify has no identify response"))?;
     let text = |name| {
         let found = response.child(Ns::Identity, name).map(|e| e.text.trim());
-        found.unwrap_or_default().chars().take(1_024).collect()
+        let visible = found.unwrap_or_default().chars().filter(|c| !c.is_control());
+        visible.take(1_024).collect()
     };
     Ok(Identity {
         protocol_version: text("ProtocolVersion"),

@@ -20,6 +20,7 @@ pub(crate) enum Ns {
     Transfer,
     Fault,
     Identity,
+    Enumeration,
     Other,
 }
 
@@ -33,6 +34,7 @@ impl Ns {
             uri::TRANSFER => Self::Transfer,
             uri::FAULT => Self::Fault,
             uri::IDENTITY => Self::Identity,
+            uri::ENUMERATION => Self::Enumeration,
             _ => Self::Other,
         }
     }
@@ -46,6 +48,7 @@ pub(crate) mod uri {
     pub(crate) const MICROSOFT: &str = "http://schemas.microsoft.com/wbem/wsman/1/wsman.xsd";
     pub(crate) const SHELL: &str = "http://schemas.microsoft.com/wbem/wsman/1/windows/shell";
     pub(crate) const TRANSFER: &str = "http://schemas.xmlsoap.org/ws/2004/09/transfer";
+    pub(crate) const ENUMERATION: &str = "http://schemas.xmlsoap.org/ws/2004/09/enumeration";
     pub(crate) const FAULT: &str = "http://schemas.microsoft.com/wbem/wsman/1/wsmanfault";
     pub(crate) const IDENTITY: &str = "http://schemas.dmtf.org/wbem/wsman/identity/1/wsmanidentity.xsd";
 }
@@ -80,6 +83,11 @@ impl Element {
             .iter()
             .find(|(name, _)| name == local)
             .map(|(_, value)| value.as_str())
+    }
+
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(crate) fn attribute_count(&self) -> usize {
+        self.attributes.len()
     }
 
     /// This element and everything below it, in document order.

@@ -1,15 +1,20 @@
 //! Requests, written with a real XML writer.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use quick_xml::Writer;
 use quick_xml::events::{BytesEnd, BytesStart, BytesText, Event};
 
 use super::reader::uri;
-use crate::command::Command;
+use crate::command::{Command, Surroundings};
 use crate::settings::Limits;
 
 const CMD_SHELL: &str = "http://schemas.microsoft.com/wbem/wsman/1/windows/shell/cmd";
+/// More than the default quotas of a host allow.
+const SHELLS_AT_ONCE: &str = "300";
 const ANONYMOUS: &str = "http://schemas.xmlsoap.org/ws/2004/08/addressing/role/anonymous";
 
 /// How a command is told to end.
@@ -21,25 +26,39 @@ pub(crate) enum SignalCode {
     Terminate,
 }
 
-/// What stays the same for every request of a client.
+/// What stays the same for every request of a client, written once: it is more than half of every request.
 #[derive(Debug, Clone)]
 pub(crate) struct Addressing {
-    /// The endpoint URL.
-    pub(crate) to: String,
-    pub(crate) operation_timeout: Duration,
-    pub(crate) envelope_bytes: u32,
-    /// Groups our requests in the host's logs.
-    pub(crate) session_id: String,
+    /// From the start of the envelope to the middle of its header.
+    opening: Box<str>,
 }
 
 impl Addressing {
-    pub(crate) fn new(to: String, operation_timeout: Duration, limits: &Limits) -> Self {
-        let session_id = fresh_id();
+    /// `to` is the endpoint URL.
+    pub(crate) fn new(to: &str, operation_timeout: Duration, limits: &Limits) -> Self {
+        // Groups our requests in the host's logs.
+        let session_id = format!("uuid:{}", fresh_id());
+        let mut xml = Xml::new();
+        let namespaces = [
+            ("xmlns:s", uri::SOAP),
+            ("xmlns:a", uri::ADDRESSING),
+            ("xmlns:w", uri::WSMAN),
+            ("xmlns:p", uri::MICROSOFT),
+            ("xmlns:rsp", uri::SHELL),
+        ];
+        xml.open("s:Envelope", &namespaces);
+        xml.open("s:Header", &[]);
+        xml.leaf("a:To", &[], to);
+        xml.open("a:ReplyTo", &[]);
+        xml.leaf("a:Address", &[MUST], ANONYMOUS);
+        xml.close("a:ReplyTo");
+        xml.leaf("w:MaxEnvelopeSize", &[MUST], &limits.envelope_bytes.to_string());
+        xml.leaf("w:OperationTimeout", &[], &seconds(operation_timeout));
+        xml.leaf("w:Locale", &[("xml:lang", "en-US"), MAY], "");
+        xml.leaf("p:DataLocale", &[("xml:lang", "en-US"), MAY], "");
+        xml.leaf("p:SessionId", &[MAY], &session_id);
         Self {
-            to,
-            operation_timeout,
-            envelope_bytes: limits.envelope_bytes,
-            session_id,
+            opening: xml.finish().into_boxed_str(),
         }
     }
 }
@@ -52,11 +71,19 @@ pub(crate) struct Request {
 
 /// A UUID in the spelling WinRM uses.
 pub(crate) fn fresh_id() -> String {
-    uuid::Uuid::new_v4().to_string().to_uppercase()
+    // From the generator of this thread: the other way is a system call for each.
+    let id = uuid::Builder::from_random_bytes(rand::random()).into_uuid();
+    format!("{:X}", id.hyphenated())
 }
 
 /// Source: MS-WSMV 3.1.4.5; the order of the children is that of its schema.
-pub(crate) fn create(addressing: &Addressing, shell_id: &str, idle: Duration) -> Request {
+pub(crate) fn create(
+    addressing: &Addressing,
+    shell_id: &str,
+    name: &str,
+    idle: Duration,
+    surroundings: &Surroundings,
+) -> Request {
     let head = Head {
         action: "http://schemas.xmlsoap.org/ws/2004/09/transfer/Create",
         resource: CMD_SHELL,
@@ -64,7 +91,18 @@ pub(crate) fn create(addressing: &Addressing, shell_id: &str, idle: Duration) ->
         options: &[("WINRS_NOPROFILE", "TRUE"), ("WINRS_CODEPAGE", "65001")],
     };
     envelope(addressing, &head, |xml| {
-        xml.open("rsp:Shell", &[("ShellId", shell_id)]);
+        // The name is how a later sweep knows our shells from those of others.
+        xml.open("rsp:Shell", &[("ShellId", shell_id), ("Name", name)]);
+        if !surroundings.variables.is_empty() {
+            xml.open("rsp:Environment", &[]);
+            for (name, value) in &surroundings.variables {
+                xml.leaf("rsp:Variable", &[("Name", name)], value);
+            }
+            xml.close("rsp:Environment");
+        }
+        if let Some(directory) = &surroundings.directory {
+            xml.leaf("rsp:WorkingDirectory", &[], directory);
+        }
         xml.leaf("rsp:IdleTimeOut", &[], &seconds(idle));
         xml.leaf("rsp:InputStreams", &[], "stdin");
         xml.leaf("rsp:OutputStreams", &[], "stdout stderr");
@@ -85,12 +123,13 @@ pub(crate) fn command(
     } else {
         "FALSE"
     };
+    let console = if command.is_piped() { "FALSE" } else { "TRUE" };
     let head = Head {
         action: "http://schemas.microsoft.com/wbem/wsman/1/windows/shell/Command",
         resource: CMD_SHELL,
         shell_id: Some(shell_id),
         options: &[
-            ("WINRS_CONSOLEMODE_STDIN", "TRUE"),
+            ("WINRS_CONSOLEMODE_STDIN", console),
             ("WINRS_SKIP_CMD_SHELL", skip),
         ],
     };
@@ -123,6 +162,53 @@ pub(crate) fn receive(addressing: &Addressing, shell_id: &str, command_id: &str)
         xml.open("rsp:Receive", &[]);
         xml.leaf("rsp:DesiredStream", &[("CommandId", command_id)], "stdout stderr");
         xml.close("rsp:Receive");
+    })
+}
+
+/// One piece of standard input. Source: MS-WSMV 3.1.4.13.
+pub(crate) fn send(
+    addressing: &Addressing,
+    shell_id: &str,
+    command_id: &str,
+    bytes: &[u8],
+    end: bool,
+) -> Request {
+    let head = Head {
+        action: "http://schemas.microsoft.com/wbem/wsman/1/windows/shell/Send",
+        resource: CMD_SHELL,
+        shell_id: Some(shell_id),
+        options: &[],
+    };
+    let mut attributes = vec![("Name", "stdin"), ("CommandId", command_id)];
+    if end {
+        attributes.push(("End", "true"));
+    }
+    envelope(addressing, &head, |xml| {
+        xml.open("rsp:Send", &[]);
+        xml.leaf("rsp:Stream", &attributes, &STANDARD.encode(bytes));
+        xml.close("rsp:Send");
+    })
+}
+
+/// All shells of the host, or as many as fit. Source: DSP0226 section 8, MS-WSMV 3.1.4.2.
+pub(crate) fn enumerate(addressing: &Addressing) -> Request {
+    let action = "http://schemas.xmlsoap.org/ws/2004/09/enumeration/Enumerate";
+    envelope(addressing, &Head::of_shells(action), |xml| {
+        xml.open("n:Enumerate", &[("xmlns:n", uri::ENUMERATION)]);
+        xml.leaf("w:OptimizeEnumeration", &[], "");
+        xml.leaf("w:MaxElements", &[], SHELLS_AT_ONCE);
+        xml.close("n:Enumerate");
+    })
+}
+
+/// The next part of an enumeration. Source: DSP0226 section 8.4.
+pub(crate) fn pull(addressing: &Addressing, context: &str) -> Request {
+    let action = "http://schemas.xmlsoap.org/ws/2004/09/enumeration/Pull";
+    envelope(addressing, &Head::of_shells(action), |xml| {
+        xml.open("n:Pull", &[("xmlns:n", uri::ENUMERATION)]);
+        xml.leaf("n:EnumerationContext", &[], context);
+        xml.leaf("n:MaxElements", &[], SHELLS_AT_ONCE);
+        xml.close("n:Pull");
     })
 }
 
@@ -193,24 +279,24 @@ struct Head<'a> {
     options: &'a [(&'a str, &'a str)],
 }
 
+impl<'a> Head<'a> {
+    fn of_shells(action: &'a str) -> Self {
+        Self {
+            action,
+            resource: uri::SHELL,
+            shell_id: None,
+            options: &[],
+        }
+    }
+}
+
 const MUST: (&str, &str) = ("s:mustUnderstand", "true");
 const MAY: (&str, &str) = ("s:mustUnderstand", "false");
 
 fn envelope(addressing: &Addressing, head: &Head<'_>, body: impl FnOnce(&mut Xml)) -> Request {
     let message_id = format!("uuid:{}", fresh_id());
-    let mut xml = Xml::new();
-    xml.open(
-        "s:Envelope",
-        &[
-            ("xmlns:s", uri::SOAP),
-            ("xmlns:a", uri::ADDRESSING),
-            ("xmlns:w", uri::WSMAN),
-            ("xmlns:p", uri::MICROSOFT),
-            ("xmlns:rsp", uri::SHELL),
-        ],
-    );
-    xml.open("s:Header", &[]);
-    header(&mut xml, addressing, head, &message_id);
+    let mut xml = Xml::after(&addressing.opening);
+    header(&mut xml, head, &message_id);
     xml.close("s:Header");
     xml.open("s:Body", &[]);
     body(&mut xml);
@@ -222,23 +308,11 @@ fn envelope(addressing: &Addressing, head: &Head<'_>, body: impl FnOnce(&mut Xml
     }
 }
 
-fn header(xml: &mut Xml, addressing: &Addressing, head: &Head<'_>, message_id: &str) {
-    xml.leaf("a:To", &[], &addressing.to);
-    xml.open("a:ReplyTo", &[]);
-    xml.leaf("a:Address", &[MUST], ANONYMOUS);
-    xml.close("a:ReplyTo");
+/// The blocks that differ.
+fn header(xml: &mut Xml, head: &Head<'_>, message_id: &str) {
     xml.leaf("a:Action", &[MUST], head.action);
     xml.leaf("a:MessageID", &[], message_id);
     xml.leaf("w:ResourceURI", &[MUST], head.resource);
-    xml.leaf(
-        "w:MaxEnvelopeSize",
-        &[MUST],
-        &addressing.envelope_bytes.to_string(),
-    );
-    xml.leaf("w:OperationTimeout", &[], &seconds(addressing.operation_timeout));
-    xml.leaf("w:Locale", &[("xml:lang", "en-US"), MAY], "");
-    xml.leaf("p:DataLocale", &[("xml:lang", "en-US"), MAY], "");
-    xml.leaf("p:SessionId", &[MAY], &format!("uuid:{}", addressing.session_id));
     if let Some(shell_id) = head.shell_id {
         xml.open("w:SelectorSet", &[]);
         xml.leaf("w:Selector", &[("Name", "ShellId")], shell_id);
@@ -267,6 +341,13 @@ struct Xml(Writer<Vec<u8>>);
 impl Xml {
     fn new() -> Self {
         Self(Writer::new(Vec::with_capacity(2_048)))
+    }
+
+    /// Goes on after what was written before.
+    fn after(opening: &str) -> Self {
+        let mut xml = Self::new();
+        xml.0.get_mut().extend_from_slice(opening.as_bytes());
+        xml
     }
 
     fn event(&mut self, event: Event<'_>) {
@@ -301,7 +382,10 @@ impl Xml {
 }
 
 /// Escapes text, a carriage return included: as a bare character it would arrive as a line feed.
-fn escape(text: &str) -> String {
+fn escape(text: &str) -> Cow<'_, str> {
+    if !text.contains(['&', '<', '>', '"', '\'', '\r']) {
+        return Cow::Borrowed(text);
+    }
     let mut out = String::with_capacity(text.len() + 16);
     for c in text.chars() {
         match c {
@@ -314,5 +398,5 @@ fn escape(text: &str) -> String {
             c => out.push(c),
         }
     }
-    out
+    Cow::Owned(out)
 }

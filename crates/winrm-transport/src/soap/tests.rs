@@ -4,6 +4,7 @@ use super::reader::Ns;
 use super::request::{self, Addressing, SignalCode};
 use super::*;
 use crate::Command;
+use crate::command::Surroundings;
 use crate::settings::Limits;
 
 fn read(text: &str) -> Element {
@@ -24,7 +25,7 @@ fn in_envelope(body: &str) -> Element {
 
 fn addressing() -> Addressing {
     Addressing::new(
-        "http://h:5985/wsman".into(),
+        "http://h:5985/wsman",
         std::time::Duration::from_millis(20_500),
         &Limits::default(),
     )
@@ -70,7 +71,14 @@ fn a_request_reads_back_as_what_was_put_in() {
 fn every_request_is_well_formed() {
     let a = addressing();
     let all = [
-        request::create(&a, "S", std::time::Duration::from_secs(900)).xml,
+        request::create(
+            &a,
+            "S",
+            "N",
+            std::time::Duration::from_secs(900),
+            &Surroundings::default(),
+        )
+        .xml,
         request::receive(&a, "S", "C").xml,
         request::signal(&a, "S", "C", SignalCode::CtrlC).xml,
         request::delete(&a, "S").xml,

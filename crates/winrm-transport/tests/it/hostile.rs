@@ -12,17 +12,17 @@ use winrm_transport::{
     Account, AllowedNetworks, AuthMethod, Client, Command, Effect, Endpoint, Error, Settings, Stage, Trust,
 };
 
-const SHORT: Duration = Duration::from_millis(400);
-const LIMIT: Duration = Duration::from_secs(20);
+pub(crate) const SHORT: Duration = Duration::from_millis(400);
+pub(crate) const LIMIT: Duration = Duration::from_secs(20);
 
-fn settings(address: SocketAddr) -> Settings {
+pub(crate) fn settings(address: SocketAddr) -> Settings {
     let account = Account::parse("user", "hunter2-secret".to_owned().into()).unwrap();
     Settings::new(Endpoint::http(address.ip().to_string(), address.port()), account)
 }
 
 /// Serves every connection with `behave` until the handle is dropped.
-struct Fake {
-    address: SocketAddr,
+pub(crate) struct Fake {
+    pub(crate) address: SocketAddr,
     task: JoinHandle<()>,
 }
 
@@ -32,7 +32,7 @@ impl Drop for Fake {
     }
 }
 
-async fn fake<F, B>(behave: F) -> Fake
+pub(crate) async fn fake<F, B>(behave: F) -> Fake
 where
     F: Fn(TcpStream) -> B + Send + 'static,
     B: Future<Output = io::Result<()>> + Send + 'static,
@@ -48,7 +48,7 @@ where
 }
 
 /// Reads one request, body included, as text.
-async fn request(stream: &mut TcpStream) -> io::Result<String> {
+pub(crate) async fn request(stream: &mut TcpStream) -> io::Result<String> {
     let mut seen = Vec::new();
     loop {
         if let Some(head) = seen.windows(4).position(|window| window == b"\r\n\r\n") {
@@ -66,7 +66,7 @@ async fn request(stream: &mut TcpStream) -> io::Result<String> {
     }
 }
 
-async fn answer(stream: &mut TcpStream, status: &str, more: &str, body: &str) -> io::Result<()> {
+pub(crate) async fn answer(stream: &mut TcpStream, status: &str, more: &str, body: &str) -> io::Result<()> {
     let text = format!(
         "HTTP/1.1 {status}\r\nContent-Length: {}\r\n{more}\r\n{body}",
         body.len()
@@ -74,7 +74,7 @@ async fn answer(stream: &mut TcpStream, status: &str, more: &str, body: &str) ->
     stream.write_all(text.as_bytes()).await
 }
 
-async fn fails(fake: &Fake, change: impl FnOnce(&mut Settings)) -> Error {
+pub(crate) async fn fails(fake: &Fake, change: impl FnOnce(&mut Settings)) -> Error {
     let mut settings = settings(fake.address);
     change(&mut settings);
     let client = Client::new(settings).unwrap();
@@ -86,7 +86,7 @@ async fn fails(fake: &Fake, change: impl FnOnce(&mut Settings)) -> Error {
     error
 }
 
-fn basic(settings: &mut Settings) {
+pub(crate) fn basic(settings: &mut Settings) {
     settings.auth = AuthMethod::Basic;
     settings.allow_insecure_basic = true;
 }

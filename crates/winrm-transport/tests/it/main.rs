@@ -5,8 +5,17 @@
     reason = "helpers of tests fail the test as the tests themselves do"
 )]
 
+mod certificate;
 mod faults;
+mod files;
+mod flood;
 mod hostile;
+mod hygiene;
+#[cfg(feature = "kerberos")]
+mod kerberos;
 mod lab;
+mod pains;
+mod quoting;
 mod responder;
 mod steady;
+mod streams;
