@@ -49,7 +49,7 @@ pub fn start_up(line: &CommandLine, check: impl FnOnce(&Settings) -> Vec<String>
     match plan {
         Some(plan) if problems.is_empty() && line.check_config => {
             say(&format!(
-                "the configuration is good: {} hosts",
+                "the configuration is good; hosts: {}",
                 plan.catalog().hosts().len()
             ));
             Startup::Leave(ExitCode::SUCCESS)
