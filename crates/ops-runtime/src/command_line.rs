@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use crate::plan::Plan;
 use crate::settings::{Gathered, Settings};
-use crate::site::Plan;
 
 /// Arguments of both services; everything else is a setting.
 #[derive(Debug, Clone, clap::Args)]

@@ -22,7 +22,11 @@ each_backend! {
         until("it is active", || async { (status(db, "0xaa").await == "ACTIVE").then_some(()) }).await;
         assert_eq!(lab.sim(1).power(), PowerState::Ready);
         reservations::shift(db, "0xaa", in_secs(-60), in_secs(0)).await;
-        until("it is completed", || async { (status(db, "0xaa").await == "COMPLETED").then_some(()) }).await;
+        // The status moves first; the last row of the history follows it.
+        until("its end is recorded", || async {
+            history(db, "0xaa").await.iter().any(|row| row.action == "scheduler:end").then_some(())
+        })
+        .await;
         let path = "/api/reservations/timeline?reservationId=0xaa";
         let story = call(address, "GET", path, &[], "").await.expect(200);
         assert_eq!(story["reservation"]["status"], "COMPLETED");

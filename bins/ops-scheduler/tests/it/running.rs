@@ -34,9 +34,17 @@ impl Running {
 }
 
 /// Waits until a reservation has this status.
+///
+/// The status moves first, the journal and the history follow: both are waited for.
 pub(crate) async fn has_status(db: &Database, id: &str, wanted: &str) {
+    let kind = if wanted == "COMPLETED" { "end" } else { "start" };
     until(&format!("reservation {id} is {wanted}"), || async {
-        (status(db, id).await == wanted).then_some(())
+        let moved = status(db, id).await == wanted;
+        let recorded = journal(db, id)
+            .await
+            .iter()
+            .all(|operation| operation.kind != kind || operation.state == "done");
+        (moved && recorded).then_some(())
     })
     .await;
 }
