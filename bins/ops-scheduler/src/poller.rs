@@ -28,7 +28,16 @@ struct Schedule {
     due: BinaryHeap<Reverse<(Instant, HostName)>>,
     known: HashSet<HostName>,
     /// What the last poll of a host came to, so that only changes are worth a line.
-    failing: HashMap<HostName, &'static str>,
+    last: HashMap<HostName, Outcome>,
+}
+
+/// What one poll came to.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Outcome {
+    /// Why the heartbeat could not be read.
+    failure: Option<&'static str>,
+    /// What is odd about the document, such as a newer schema than this release knows.
+    warnings: Vec<String>,
 }
 
 impl Schedule {
@@ -36,7 +45,7 @@ impl Schedule {
     fn adopt(&mut self, hosts: &[Host], interval: Duration, now: Instant) {
         let current: HashSet<&HostName> = hosts.iter().map(|host| &host.name).collect();
         self.known.retain(|host| current.contains(host));
-        self.failing.retain(|host, _| current.contains(host));
+        self.last.retain(|host, _| current.contains(host));
         // The contract polls at once after the start: spread over a tenth of the interval is near enough to that.
         let spread = (interval / 10).min(Duration::from_secs(10));
         for host in hosts {
@@ -80,7 +89,7 @@ pub(crate) async fn run(handle: SiteHandle, stop: CancellationToken) {
     };
     let settings = site.settings.poll.clone();
     let mut schedule = Schedule::default();
-    let mut running: JoinSet<(HostName, Instant, Option<&'static str>)> = JoinSet::new();
+    let mut running: JoinSet<(HostName, Instant, Outcome)> = JoinSet::new();
     tracing::info!(
         hosts = site.catalog.current().hosts().len(),
         interval_secs = settings.interval.as_secs(),
@@ -106,9 +115,10 @@ pub(crate) async fn run(handle: SiteHandle, stop: CancellationToken) {
         tokio::select! {
             () = stop.cancelled() => {}
             Some(ended) = running.join_next(), if !running.is_empty() => {
-                if let Ok((host, started, failure)) = ended {
-                    tell_changes(&mut schedule.failing, &host, failure);
-                    let wait = if failure == Some("unauthorized") { settings.interval.max(AFTER_REFUSAL) } else { settings.interval };
+                if let Ok((host, started, outcome)) = ended {
+                    let refused = outcome.failure == Some("unauthorized");
+                    let wait = if refused { settings.interval.max(AFTER_REFUSAL) } else { settings.interval };
+                    tell_changes(&mut schedule.last, &host, outcome);
                     schedule.again(host, wait, started);
                 }
             }
@@ -119,35 +129,35 @@ pub(crate) async fn run(handle: SiteHandle, stop: CancellationToken) {
     running.shutdown().await;
 }
 
-async fn poll_one(
-    site: Arc<Site>,
-    host: Host,
-    deadline: Duration,
-) -> (HostName, Instant, Option<&'static str>) {
+async fn poll_one(site: Arc<Site>, host: Host, deadline: Duration) -> (HostName, Instant, Outcome) {
     let started = Instant::now();
-    let failure = poll_host(&site, &host, EventsRead::IfChanged, deadline)
-        .await
-        .err()
-        .map(|error| error.code());
-    (host.name, started, failure)
+    let outcome = match poll_host(&site, &host, EventsRead::IfChanged, deadline).await {
+        Ok(polled) => Outcome {
+            failure: None,
+            warnings: polled.reading.heartbeat.warnings,
+        },
+        Err(error) => Outcome {
+            failure: Some(error.code()),
+            warnings: Vec::new(),
+        },
+    };
+    (host.name, started, outcome)
 }
 
-fn tell_changes(
-    failing: &mut HashMap<HostName, &'static str>,
-    host: &HostName,
-    failure: Option<&'static str>,
-) {
-    let before = match failure {
-        Some(code) => failing.insert(host.clone(), code),
-        None => failing.remove(host),
-    };
-    match (before, failure) {
+fn tell_changes(last: &mut HashMap<HostName, Outcome>, host: &HostName, outcome: Outcome) {
+    let before = last.get(host);
+    match (before.and_then(|before| before.failure), outcome.failure) {
         (before, Some(code)) if before != Some(code) => {
             tracing::info!(host.name = %host, code, "the heartbeat cannot be read");
         }
         (Some(_), None) => tracing::info!(host.name = %host, "the heartbeat can be read again"),
         _ => {}
     }
+    let known: &[String] = before.map_or(&[], |before| &before.warnings);
+    for warning in outcome.warnings.iter().filter(|warning| !known.contains(warning)) {
+        tracing::warn!(host.name = %host, "heartbeat: {warning}");
+    }
+    last.insert(host.clone(), outcome);
 }
 
 #[cfg(test)]

@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use crate::plan::Plan;
 use crate::settings::{Gathered, Settings};
-use crate::site::Plan;
 
 /// Arguments of both services; everything else is a setting.
 #[derive(Debug, Clone, clap::Args)]
@@ -49,7 +49,7 @@ pub fn start_up(line: &CommandLine, check: impl FnOnce(&Settings) -> Vec<String>
     match plan {
         Some(plan) if problems.is_empty() && line.check_config => {
             say(&format!(
-                "the configuration is good: {} hosts",
+                "the configuration is good; hosts: {}",
                 plan.catalog().hosts().len()
             ));
             Startup::Leave(ExitCode::SUCCESS)

@@ -6,12 +6,14 @@
 
 mod command_line;
 mod logging;
+mod plan;
 pub mod settings;
 mod signals;
 mod site;
 
 pub use command_line::{CommandLine, Startup, start_up};
 pub use logging::{Chain, init as init_logging};
+pub use plan::{Plan, PlanError};
 pub use settings::Settings;
 pub use signals::stop_requested;
-pub use site::{Engine, Plan, PlanError, Site, SiteHandle};
+pub use site::{Engine, Site, SiteHandle};

@@ -11,7 +11,7 @@ use crate::body::Body;
 use crate::error::ApiError;
 use crate::station_error;
 
-/// Answers `{heartbeat, last_event, duration_ms, host, persisted}`.
+/// Answers `{heartbeat, last_event, duration_ms, host, persisted, warnings}`.
 pub(crate) async fn poll(State(app): State<App>, bytes: Bytes) -> Result<Json<Value>, ApiError> {
     let body = Body::parse(&bytes)?;
     let Some(sent) = host_name(&body, "host")? else {
@@ -32,6 +32,7 @@ pub(crate) async fn poll(State(app): State<App>, bytes: Bytes) -> Result<Json<Va
             "duration_ms": duration_ms(polled.reading.duration),
             "host": sent,
             "persisted": polled.persisted,
+            "warnings": polled.reading.heartbeat.warnings,
         }))),
         Err(error) => Err(station_error::answer(&host.name, &error)),
     }

@@ -1,0 +1,25 @@
+//! The scheduler against simulated hosts and real databases: reservations from the row to the handed-over host.
+
+#![expect(clippy::unwrap_used, reason = "in a test the panic is the message")]
+
+#[path = "../../../ops-api/tests/it/harness/mod.rs"]
+#[expect(
+    dead_code,
+    unused_imports,
+    reason = "shared with the tests of ops-api, which need other parts of it"
+)]
+mod harness;
+
+mod configuration;
+mod crashes;
+mod local_mode;
+mod mainline;
+mod neighbours;
+mod outages;
+mod polling;
+mod refusals;
+mod running;
+mod sharing;
+
+/// The program under test.
+const SCHEDULER: &str = env!("CARGO_BIN_EXE_ops-scheduler");
