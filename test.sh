@@ -53,6 +53,11 @@ else
     run "tests" cargo test --workspace --locked --lib --bins --tests --no-fail-fast -- "${filter[@]}"
 fi
 if [ "${#filter[@]}" -eq 0 ]; then
+    if cargo nextest --version >/dev/null 2>&1; then
+        run "tests of Kerberos" cargo nextest run --locked -p winrm-transport --features kerberos kerberos
+    else
+        run "tests of Kerberos" cargo test --locked -p winrm-transport --features kerberos --lib --tests kerberos
+    fi
     run "examples in the documentation" cargo test --workspace --locked --doc
     single "direction of dependencies" scripts/check-dependencies.sh
     single "the demo runs the main job" cargo run --quiet --locked -p lab-demo -- --plain
