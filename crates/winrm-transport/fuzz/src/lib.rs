@@ -1,9 +1,9 @@
 //! What the targets share: every input also has a bound on the memory it may cost.
 
-pub use libfuzzer_sys;
 use std::alloc::System;
 
-pub use cap::Cap;
+use cap::Cap;
+pub use libfuzzer_sys;
 
 #[global_allocator]
 static ALLOCATOR: Cap<System> = Cap::new(System, usize::MAX);

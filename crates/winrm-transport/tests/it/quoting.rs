@@ -231,6 +231,8 @@ impl Oracle {
         command
             .env("WINEDEBUG", "-all")
             .env("WINEDLLOVERRIDES", "mscoree,mshtml=");
+        // Where the Wine server keeps its socket, and would leave its folder behind.
+        command.env("TMPDIR", self.folder.path());
         command.env("ARGS_OUT", windows_path(&self.folder.path().join("out")));
         command
     }
