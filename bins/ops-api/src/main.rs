@@ -39,15 +39,16 @@ async fn run(plan: ops_runtime::Plan, with_scheduler: bool) -> anyhow::Result<()
     let api = ops_api::start(handle.clone()).await?;
     let scheduler = with_scheduler.then(|| ops_scheduler::start(handle.clone()));
     stop.cancelled().await;
-    // Calls end first: they use the engine that stops next.
-    api.stop().await;
-    match (scheduler, handle.current()) {
-        (Some(scheduler), _) => scheduler.stop().await,
-        (None, Some(site)) => {
-            site.engine.stop(grace).await;
+    // At the same time, so that both share one grace period: a service manager does not wait for two. Calls under
+    // way go on, since the engine waits for their steps as well.
+    let working = async {
+        match (scheduler, handle.current()) {
+            (Some(scheduler), _) => scheduler.stop().await,
+            (None, Some(site)) => drop(site.engine.stop(grace).await),
+            (None, None) => {}
         }
-        (None, None) => {}
-    }
+    };
+    tokio::join!(api.stop(), working);
     if let Some(site) = handle.current() {
         site.close(std::time::Duration::from_secs(2)).await;
     }

@@ -49,5 +49,9 @@ fn each_unit_starts_a_program_of_ours_with_the_sample_environment() {
         let unit = deploy(&format!("systemd/{program}.service"));
         assert!(unit.contains(&format!("ExecStart=/usr/bin/{program}\n")));
         assert!(unit.contains("EnvironmentFile=/etc/lab-ops/ops.env"));
+        assert!(
+            unit.contains("\nUser=lab-ops\n"),
+            "both have to be able to open one SQLite file"
+        );
     }
 }
