@@ -31,3 +31,7 @@ deny:
 # Direction of dependencies
 deps:
     scripts/check-dependencies.sh
+
+# The engine in figures; MariaDB's column needs TEST_MYSQL_URL
+numbers *ARGS:
+    cargo run --release --locked -p engine-numbers -- {{ARGS}}

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what is missing, starts a private MariaDB, runs every test, and cleans up. Last line: how many passed.
 #   ./test.sh           all tests
-#   ./test.sh --all     also those that need Wine (installs 1.4 GB, takes some minutes more)
+#   ./test.sh --all     also those that need Wine (installs 1.4 GB), a Galera cluster or minutes; ten minutes more
 #   ./test.sh FILTER    only tests whose name contains FILTER (no demo, no scripts)
 set -uo pipefail
 cd "$(dirname "$0")"
@@ -9,7 +9,12 @@ export CARGO_TERM_COLOR="${CARGO_TERM_COLOR:-auto}"
 
 scripts/setup.sh || { echo "0 passed, 1 failed"; exit 1; }
 folder="$(mktemp -d /tmp/lab-ops-test.XXXXXX)"
-cleanup() { scripts/test-mariadb.sh stop "$folder/db" >/dev/null 2>&1; rm -rf "$folder"; }
+cleanup() {
+    local db
+    # The servers of tests that were ended in the middle are among them.
+    for db in "$folder"/db "$folder"/.tmp*/db; do scripts/test-mariadb.sh stop "$db" >/dev/null 2>&1; done
+    rm -rf "$folder"
+}
 trap cleanup EXIT
 trap 'exit 130' INT TERM
 
@@ -53,10 +58,13 @@ else
     run "tests" cargo test --workspace --locked --lib --bins --tests --no-fail-fast -- "${filter[@]}"
 fi
 if [ "${#filter[@]}" -eq 0 ]; then
+    # The services have Kerberos by default, so its tests ran with the others; these are of builds without it.
     if cargo nextest --version >/dev/null 2>&1; then
-        run "tests of Kerberos" cargo nextest run --locked -p winrm-transport --features kerberos kerberos
+        run "tests without Kerberos" cargo nextest run --locked -p winrm-transport -p station-control \
+            --no-default-features without_the_feature
     else
-        run "tests of Kerberos" cargo test --locked -p winrm-transport --features kerberos --lib --tests kerberos
+        run "tests without Kerberos" cargo test --locked -p winrm-transport -p station-control \
+            --no-default-features --lib --tests without_the_feature
     fi
     run "examples in the documentation" cargo test --workspace --locked --doc
     single "direction of dependencies" scripts/check-dependencies.sh
@@ -64,6 +72,14 @@ if [ "${#filter[@]}" -eq 0 ]; then
 fi
 if [ "$all" = yes ]; then
     run "quoting, read by the parsers of Windows under Wine" scripts/wine-oracle.sh
+    run "claims on a cluster of three nodes" scripts/test-galera.sh run
+    if cargo nextest --version >/dev/null 2>&1; then
+        run "schedulers killed, stopped and cut off" cargo nextest run --locked -p ops-scheduler \
+            --run-ignored ignored-only --test-threads 3 --no-fail-fast --success-output immediate
+    else
+        run "schedulers killed, stopped and cut off" cargo test --locked -p ops-scheduler --test it -- \
+            --ignored --nocapture --test-threads 3
+    fi
 fi
 echo "$passed passed, $failed failed"
 [ "$failed" -eq 0 ] && [ "$passed" -gt 0 ]

@@ -16,14 +16,18 @@ forbid() {
 }
 http="axum hyper hyper-util"
 sql="sea-orm sqlx sqlx-core sea-orm-migration"
+winrm="quick-xml ntlmclient sspi picky-krb rustls md4"
 ours="lab-model wol winrm-transport labstation-commands station-control reservation-engine store-support
-      heartbeat-store reservation-store ops-runtime ops-api ops-scheduler host-sim migrations"
+      heartbeat-store reservation-store worker-registry ops-runtime ops-api ops-scheduler host-sim lab-days migrations"
 without() { local name; for name in $ours; do [[ " $* " == *" $name "* ]] || echo "$name"; done; }
 
 # shellcheck disable=SC2046,SC2086
 {
 forbid lab-model $http $sql quick-xml tokio socket2 $(without lab-model wol)
-forbid reservation-engine $http $sql quick-xml $(without reservation-engine lab-model wol)
+# Whoever embeds the engine gets no HTTP, no SQL and no WinRM.
+forbid reservation-engine $http $sql $winrm surge-ping $(without reservation-engine lab-model wol)
+forbid embed-engine $http $sql $winrm surge-ping $(without reservation-engine lab-model wol)
+forbid lab-days $http $sql $winrm $(without lab-days reservation-engine lab-model wol)
 forbid wol $http $sql quick-xml $(without wol)
 forbid winrm-transport $sql axum $(without winrm-transport)
 forbid labstation-commands $http $sql quick-xml tokio socket2 $(without labstation-commands)
@@ -31,6 +35,7 @@ forbid station-control $sql axum store-support heartbeat-store reservation-store
 forbid store-support $http quick-xml $(without store-support)
 forbid heartbeat-store $http quick-xml winrm-transport station-control reservation-engine
 forbid reservation-store $http quick-xml winrm-transport station-control heartbeat-store
+forbid worker-registry $http quick-xml $(without worker-registry lab-model wol store-support)
 forbid host-sim $(without host-sim)
 }
 [ "$bad" -eq 0 ] && echo "all arrows point down"

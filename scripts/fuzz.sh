@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
 # Coverage-guided fuzzing of winrm-transport on the stable toolchain. Needs a C++ compiler.
 #   scripts/fuzz.sh                     60 s of every target
-#   scripts/fuzz.sh TARGET [SECONDS]    one target (soap ntlm spnego sealed clixml quoting)
+#   scripts/fuzz.sh TARGET [SECONDS]    one target (soap ntlm spnego sealed clixml quoting
+#                                       www_authenticate kerberos)
 #   scripts/fuzz.sh --minimise [TARGET] folds what was found into the committed corpora
 # New inputs go to .cache/fuzz/TARGET, findings to .cache/fuzz/findings; the committed corpora are only read.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 crate=crates/winrm-transport/fuzz
-targets=(soap ntlm spnego sealed clixml quoting)
+targets=(soap ntlm spnego sealed clixml quoting www_authenticate kerberos)
 work="${FUZZ_WORK:-$PWD/.cache/fuzz}"
 out="${FUZZ_TARGET_DIR:-$PWD/target/fuzz}"
 most=36 # found inputs kept of each target

@@ -15,15 +15,17 @@ mod station_error;
 use std::net::SocketAddr;
 
 use anyhow::Context;
-use ops_runtime::{Settings, SiteHandle};
+use ops_runtime::{Membership, Settings, SiteHandle};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use worker_registry::Departure;
 
 /// A listening service.
 #[derive(Debug)]
 pub struct Api {
     address: SocketAddr,
+    membership: Membership,
     stop: CancellationToken,
     serving: JoinHandle<()>,
 }
@@ -60,15 +62,18 @@ pub async fn start(handle: SiteHandle) -> anyhow::Result<Api> {
     }
     tracing::info!(%address, "listening");
     let stop = CancellationToken::new();
+    let membership = Membership::join(&handle, "api", &[]);
     let router = routes::router(app::App::new(handle));
     let serving = tokio::spawn(server::serve(
         listener,
         router,
         stop.clone(),
         settings.shutdown_grace,
+        membership.pulse("accept"),
     ));
     Ok(Api {
         address,
+        membership,
         stop,
         serving,
     })
@@ -81,10 +86,20 @@ impl Api {
         self.address
     }
 
+    /// Waits until this process has lost its place among the workers against its will: then it has to stop.
+    ///
+    /// # Cancel safety
+    /// Cancel safe.
+    pub async fn departed(&self) -> Departure {
+        self.membership.departed().await
+    }
+
     /// Accepts no more calls, and waits for those under way, at most for the grace period.
     pub async fn stop(self) {
         self.stop.cancel();
+        self.membership.drain();
         // A panic in the accept loop was already reported by the runtime.
         let _ = self.serving.await;
+        self.membership.leave().await;
     }
 }

@@ -24,7 +24,7 @@ async fn main() -> ExitCode {
         Startup::Leave(code) => return code,
     };
     match run(*plan, arguments.with_scheduler).await {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             tracing::error!("stopped: {error:#}");
             ExitCode::FAILURE
@@ -32,13 +32,28 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn run(plan: ops_runtime::Plan, with_scheduler: bool) -> anyhow::Result<()> {
+async fn run(plan: ops_runtime::Plan, with_scheduler: bool) -> anyhow::Result<ExitCode> {
     let stop = ops_runtime::stop_requested()?;
     let grace = plan.settings().shutdown_grace;
     let handle = plan.open(stop.clone());
     let api = ops_api::start(handle.clone()).await?;
     let scheduler = with_scheduler.then(|| ops_scheduler::start(handle.clone()));
-    stop.cancelled().await;
+    let scheduler_departed = async {
+        match &scheduler {
+            Some(scheduler) => scheduler.departed().await,
+            None => std::future::pending().await,
+        }
+    };
+    let departed = tokio::select! {
+        () = stop.cancelled() => None,
+        departure = api.departed() => Some(departure),
+        departure = scheduler_departed => Some(departure),
+    };
+    let code = departed.map_or(ExitCode::SUCCESS, |departure| {
+        tracing::error!("stopping: {departure}");
+        stop.cancel();
+        ops_runtime::exit_code(&departure)
+    });
     // At the same time, so that both share one grace period: a service manager does not wait for two. Calls under
     // way go on, since the engine waits for their steps as well.
     let working = async {
@@ -53,5 +68,5 @@ async fn run(plan: ops_runtime::Plan, with_scheduler: bool) -> anyhow::Result<()
         site.close(std::time::Duration::from_secs(2)).await;
     }
     tracing::info!("stopped");
-    Ok(())
+    Ok(code)
 }

@@ -12,6 +12,7 @@ use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
+use worker_registry::Pulse;
 
 /// A caller that has not sent its header by then is hung up on.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -19,21 +20,24 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 const MAX_CONNECTIONS: usize = 1024;
 
 /// Serves `router` until `stop`, then lets calls under way end for at most `grace`.
-pub(crate) async fn serve(listener: TcpListener, router: Router, stop: CancellationToken, grace: Duration) {
+pub(crate) async fn serve(
+    listener: TcpListener,
+    router: Router,
+    stop: CancellationToken,
+    grace: Duration,
+    pulse: Pulse,
+) {
     let graceful = GracefulShutdown::new();
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     loop {
-        let accepted = tokio::select! {
-            biased;
-            () = stop.cancelled() => break,
-            place = Arc::clone(&places).acquire_owned() => match place {
-                Ok(place) => tokio::select! {
-                    () = stop.cancelled() => break,
-                    accepted = listener.accept() => accepted.map(|(stream, peer)| (stream, peer, place)),
-                },
-                // The semaphore is never closed.
-                Err(_) => break,
-            },
+        let next = async {
+            // The semaphore is never closed.
+            let place = Arc::clone(&places).acquire_owned().await.ok()?;
+            Some((listener.accept().await, place))
+        };
+        let accepted = match pulse.while_waiting(stop.run_until_cancelled(next)).await {
+            Some(Some((accepted, place))) => accepted.map(|(stream, peer)| (stream, peer, place)),
+            None | Some(None) => break,
         };
         let (stream, peer, place) = match accepted {
             Ok(accepted) => accepted,

@@ -1,20 +1,23 @@
-//! The sidecar: polls heartbeats and runs reservations. Any number of copies may work on one schema; claims keep
-//! them off each other's hosts.
+//! The sidecar: polls heartbeats and runs reservations. Any number of copies may work on one schema: shards spread the
+//! hosts over them, and claims keep them off each other's hosts whatever becomes of the shards.
 
 mod poll;
 mod poller;
 mod reservations;
+mod skew;
 
 pub use poll::{Polled, poll_host};
 
-use ops_runtime::SiteHandle;
+use ops_runtime::{Membership, SiteHandle};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use worker_registry::{Departure, Duty};
 
 /// The running loops.
 #[derive(Debug)]
 pub struct Scheduler {
     handle: SiteHandle,
+    membership: Membership,
     stop: CancellationToken,
     loops: TaskTracker,
 }
@@ -25,27 +28,57 @@ pub fn start(handle: SiteHandle) -> Scheduler {
     let stop = CancellationToken::new();
     let loops = TaskTracker::new();
     let settings = handle.settings();
-    if settings.poll.enabled {
-        loops.spawn(poller::run(handle.clone(), stop.clone()));
+    let (polls, reservations) = (settings.poll.enabled, settings.reservations.enabled);
+    let duties: Vec<Duty> = [(polls, Duty::Polls), (reservations, Duty::Reservations)]
+        .into_iter()
+        .filter_map(|(enabled, duty)| enabled.then_some(duty))
+        .collect();
+    let membership = Membership::join(&handle, "scheduler", &duties);
+    let ownership = membership.ownership();
+    if polls {
+        let pulse = membership.pulse("heartbeats");
+        loops.spawn(poller::run(
+            handle.clone(),
+            ownership.clone(),
+            pulse,
+            stop.clone(),
+        ));
     } else {
         tracing::info!("heartbeat polling is off (OPS_POLL_ENABLED=true turns it on)");
     }
-    if settings.reservations.enabled {
-        loops.spawn(reservations::run(handle.clone(), stop.clone()));
+    if reservations {
+        let pulse = membership.pulse("reservations");
+        loops.spawn(reservations::run(handle.clone(), ownership, pulse, stop.clone()));
     } else {
         tracing::info!("the running of reservations is off (OPS_RESERVATION_AUTOMATION)");
     }
+    loops.spawn(skew::run(handle.clone(), stop.clone()));
     loops.close();
-    Scheduler { handle, stop, loops }
+    Scheduler {
+        handle,
+        membership,
+        stop,
+        loops,
+    }
 }
 
 impl Scheduler {
+    /// Waits until this worker has lost its place among the others against its will: then the process has to stop.
+    ///
+    /// # Cancel safety
+    /// Cancel safe.
+    pub async fn departed(&self) -> Departure {
+        self.membership.departed().await
+    }
+
     /// Starts nothing new, lets steps under way end within the grace period, and hands over the rest.
     pub async fn stop(self) {
         self.stop.cancel();
+        self.membership.drain();
         if let Some(site) = self.handle.current() {
             site.engine.stop(site.settings.shutdown_grace).await;
         }
         self.loops.wait().await;
+        self.membership.leave().await;
     }
 }

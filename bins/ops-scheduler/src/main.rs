@@ -21,7 +21,7 @@ async fn main() -> ExitCode {
         Startup::Leave(code) => return code,
     };
     match run(*plan).await {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             tracing::error!("stopped: {error:#}");
             ExitCode::FAILURE
@@ -29,15 +29,22 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn run(plan: ops_runtime::Plan) -> anyhow::Result<()> {
+async fn run(plan: ops_runtime::Plan) -> anyhow::Result<ExitCode> {
     let stop = ops_runtime::stop_requested()?;
     let handle = plan.open(stop.clone());
     let scheduler = ops_scheduler::start(handle.clone());
-    stop.cancelled().await;
+    let code = tokio::select! {
+        () = stop.cancelled() => ExitCode::SUCCESS,
+        departure = scheduler.departed() => {
+            tracing::error!("stopping: {departure}");
+            stop.cancel();
+            ops_runtime::exit_code(&departure)
+        }
+    };
     scheduler.stop().await;
     if let Some(site) = handle.current() {
         site.close(std::time::Duration::from_secs(2)).await;
     }
     tracing::info!("stopped");
-    Ok(())
+    Ok(code)
 }

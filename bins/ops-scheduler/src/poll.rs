@@ -28,11 +28,23 @@ pub async fn poll_host(
     events: EventsRead,
     deadline: Duration,
 ) -> Result<Polled, StationError> {
+    poll_host_while(site, host, events, deadline, || true).await
+}
+
+/// The same, but what was read is kept only if `ours` says so when it has been read.
+pub(crate) async fn poll_host_while(
+    site: &Site,
+    host: &Host,
+    events: EventsRead,
+    deadline: Duration,
+    ours: impl Fn() -> bool,
+) -> Result<Polled, StationError> {
     match site.station.read_heartbeat(&host.name, events, deadline).await {
         Ok(reading) => {
-            let persisted = keep(site, host, &reading).await;
+            let persisted = ours() && keep(site, host, &reading).await;
             Ok(Polled { reading, persisted })
         }
+        Err(error) if !ours() => Err(error),
         Err(error) => {
             let now = site.clock.now();
             let text = Chain(&error).to_string();

@@ -4,7 +4,8 @@
 //! A [`Farm`] serves many hosts in one process, each on its own loopback address. It exists for tests, demonstrations
 //! and load runs, and it shares no code with the client it is used to test: the NTLM acceptor, SPNEGO, the framing of
 //! sealed messages and the SOAP are its own. It is not a Windows machine: behind the shell there are a handful of
-//! programs, a few files and nothing else, and Kerberos and CredSSP are not spoken.
+//! programs, a few files and nothing else, and Kerberos and CredSSP are not spoken: for Kerberos there is [`realm`], which
+//! runs the programs of others.
 //!
 //! ```
 //! use std::time::Duration;
@@ -42,6 +43,7 @@ mod station;
 mod wsman;
 
 pub mod addresses;
+pub mod realm;
 
 pub use effects::{Cause, Counts, Effect, EffectKind};
 pub use farm::{Farm, FarmOptions, StartError};

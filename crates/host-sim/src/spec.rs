@@ -63,6 +63,9 @@ pub struct HostSpec {
     pub idle_close: Duration,
     /// Whether the state Done comes together with the last output or in an answer of its own.
     pub done: DoneStyle,
+    /// Whether a shell gets the id that the client asks for, as pypsrp relies on with Windows; otherwise the host
+    /// chooses, as it does when none is asked for.
+    pub takes_shell_ids: bool,
 }
 
 impl HostSpec {
@@ -98,6 +101,7 @@ impl HostSpec {
             operation_timeout_cap: Duration::from_secs(60),
             idle_close: Duration::from_secs(120),
             done: DoneStyle::Together,
+            takes_shell_ids: true,
         }
     }
 

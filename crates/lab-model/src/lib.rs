@@ -19,8 +19,8 @@ mod ids;
 mod json;
 
 pub use catalog::{
-    Catalog, CatalogError, DEFAULT_EVENTS_PATH, DEFAULT_HEARTBEAT_PATH, DEFAULT_LABSTATION_EXE, Host,
-    Problem, Transport, WakeAccess, WinrmAccess, WinrmTrust,
+    Catalog, CatalogError, CertificateFiles, DEFAULT_EVENTS_PATH, DEFAULT_HEARTBEAT_PATH,
+    DEFAULT_LABSTATION_EXE, Host, KerberosAccess, Problem, Transport, WakeAccess, WinrmAccess, WinrmTrust,
 };
 pub use clock::{Clock, ManualClock, SharedClock, SystemClock};
 pub use ids::{HostName, IdError, LabId, ReservationId};

@@ -6,6 +6,7 @@
 
 mod command_line;
 mod logging;
+mod membership;
 mod plan;
 pub mod settings;
 mod signals;
@@ -13,6 +14,7 @@ mod site;
 
 pub use command_line::{CommandLine, Startup, start_up};
 pub use logging::{Chain, init as init_logging};
+pub use membership::{Membership, exit_code};
 pub use plan::{Plan, PlanError};
 pub use settings::Settings;
 pub use signals::stop_requested;

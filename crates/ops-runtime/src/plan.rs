@@ -177,5 +177,6 @@ fn check_host(host: &Host, settings: &Settings) -> Vec<Problem> {
             format!("{address} lies outside the allowed networks (WINRM_MANAGEMENT_CIDRS)"),
         );
     }
+    problems.extend(station_control::check_entry(host).err());
     problems
 }

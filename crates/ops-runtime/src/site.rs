@@ -10,6 +10,7 @@ use station_control::{SharedCatalog, StationControl};
 use store_support::{Database, DatabaseSettings, DatabaseUrl};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+use worker_registry::Registry;
 
 use crate::Chain;
 use crate::settings::Settings;
@@ -93,6 +94,8 @@ pub struct Site {
     pub heartbeats: HeartbeatStore,
     /// Reservations, operations, claims.
     pub reservations: ReservationStore,
+    /// Who is alive, and which shards are whose.
+    pub workers: Registry,
     /// The hosts' hands and eyes.
     pub station: StationControl,
     /// The decisions.
@@ -107,6 +110,7 @@ impl Site {
         let station = StationControl::new(catalog.clone(), station_settings(&settings), Arc::clone(&clock));
         let reservations = ReservationStore::new(database.clone());
         let heartbeats = HeartbeatStore::new(database.clone());
+        let workers = Registry::new(database.clone());
         let engine = Engine::new(
             reservations.clone(),
             station.clone(),
@@ -121,6 +125,7 @@ impl Site {
             database,
             heartbeats,
             reservations,
+            workers,
             station,
             engine,
             clock,

@@ -35,8 +35,12 @@ pub fn decide(step: Step, since: DateTime<Utc>, seen: &Observation) -> Found {
             Found::NotDone
         }
         Step::Prepare | Step::Release => Found::Unclear,
-        Step::Power if !seen.reachable || is_since(seen.power_action_at, since) => Found::Done,
-        Step::Power => Found::NotDone,
+        // Not to answer is not to be off: the host may hang, or be cut off.
+        Step::Power if seen.off || is_since(seen.power_action_at, since) => Found::Done,
+        // It went down and somebody else has started it since.
+        Step::Power if seen.booted_at.is_some_and(|at| at > since) => Found::Done,
+        Step::Power if seen.reachable && seen.reported_at.is_some_and(|at| at > since) => Found::NotDone,
+        Step::Power => Found::Unclear,
     }
 }
 
@@ -49,7 +53,7 @@ pub(crate) fn is_prepared_since(since: DateTime<Utc>, seen: &Observation) -> boo
     !undone(seen.released_at) && !undone(seen.booted_at)
 }
 
-fn is_since(at: Option<DateTime<Utc>>, since: DateTime<Utc>) -> bool {
+pub(crate) fn is_since(at: Option<DateTime<Utc>>, since: DateTime<Utc>) -> bool {
     at.is_some_and(|at| at + SLACK >= since)
 }
 

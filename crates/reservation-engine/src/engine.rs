@@ -1,28 +1,26 @@
-//! The engine: one pass reads what is stored, and a flow per host does what the plan says.
+//! The engine: what its passes and flows share, and how it is stopped.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use lab_model::{Catalog, HostName, LabId, ReservationId, SharedClock};
+use lab_model::{Catalog, HostName, LabId, SharedClock};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-use serde::Serialize;
 use tokio::sync::Notify;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::info;
 
-use crate::explain::{Wait, WaitCode};
-use crate::instant::later;
-use crate::plan::{plan_host, soonest};
-use crate::ports::{Station, Store, StoreError, WorkItem};
+use crate::abandoned::Abandoned;
+use crate::lead::{Lead, Leads};
+use crate::pace::Pacer;
+use crate::ports::{Station, Store, StoreError};
 use crate::settings::Settings;
 use crate::slots::Slots;
-use crate::unmapped::{Unmapped, stand_in};
 
 /// How long a stop waits for dropped flows to be gone.
 const AFTER_GRACE: Duration = Duration::from_secs(5);
@@ -32,29 +30,38 @@ pub trait HostMap: Send + Sync {
     /// The host's name, or `None` when no host serves the lab. The name `unmapped` means the same: the history
     /// has it where a host is missing.
     fn host_for(&self, lab: &LabId) -> Option<HostName>;
+
+    /// All hosts that serve the lab and may be used now, the first choice first.
+    fn hosts_for(&self, lab: &LabId) -> Vec<HostName> {
+        self.host_for(lab).into_iter().collect()
+    }
+
+    /// Whether the host is in the catalog at all. On one that is not, nothing can be done.
+    fn knows(&self, _host: &HostName) -> bool {
+        true
+    }
+
+    /// Whether this process is the one that sees to the host. It only spreads the work: what keeps two processes off
+    /// one host is the claim. A process that handed a reservation over to a host goes on with that host for two minutes,
+    /// whoever sees to it.
+    fn is_ours(&self, _host: &HostName) -> bool {
+        true
+    }
 }
 
 impl HostMap for Catalog {
     fn host_for(&self, lab: &LabId) -> Option<HostName> {
         self.host_for_lab(lab).map(|host| host.name.clone())
     }
-}
 
-/// What one pass found and did.
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
-pub struct PassReport {
-    /// How many reservations were looked at.
-    pub considered: usize,
-    /// The hosts for which a flow was started.
-    pub started: Vec<HostName>,
-    /// When the next pass is needed, if neither [`Engine::changed`] nor anybody else asks for one before.
-    pub next_at: Option<DateTime<Utc>>,
-    /// What each reservation that waits waits for.
-    pub waits: Vec<(ReservationId, Wait)>,
-    /// The reservations whose lab no host serves.
-    pub unmapped: Vec<ReservationId>,
-    /// Whether there were more reservations than one pass reads.
-    pub truncated: bool,
+    fn hosts_for(&self, lab: &LabId) -> Vec<HostName> {
+        let serving = self.hosts().iter().filter(|host| host.labs.contains(lab));
+        serving.map(|host| host.name.clone()).collect()
+    }
+
+    fn knows(&self, host: &HostName) -> bool {
+        self.find(host.as_str()).is_some()
+    }
 }
 
 /// Runs reservations against a store and a station. Clones share everything.
@@ -86,7 +93,9 @@ pub(crate) struct Inner<S, T> {
     holder: String,
     rng: Mutex<StdRng>,
     pub(crate) slots: Slots,
-    unmapped: Mutex<Unmapped>,
+    pub(crate) leads: Leads,
+    pub(crate) pacer: Pacer,
+    pub(crate) abandoned: Abandoned,
     pub(crate) tracker: TaskTracker,
     /// No new flow and no new step.
     pub(crate) stopping: CancellationToken,
@@ -119,6 +128,7 @@ impl<S: Store, T: Station> Engine<S, T> {
         seed: Option<u64>,
     ) -> Self {
         let changed = Arc::new(Notify::new());
+        let pacer = Pacer::new(settings.wake_rate_per_minute);
         let inner = Inner {
             store: Arc::new(store),
             station,
@@ -127,7 +137,9 @@ impl<S: Store, T: Station> Engine<S, T> {
             holder: holder.to_owned(),
             rng: Mutex::new(seed.map_or_else(rand::make_rng, StdRng::seed_from_u64)),
             slots: Slots::new(Arc::clone(&changed)),
-            unmapped: Mutex::default(),
+            leads: Leads::default(),
+            pacer,
+            abandoned: Abandoned::default(),
             tracker: TaskTracker::new(),
             stopping: CancellationToken::new(),
             dropped: CancellationToken::new(),
@@ -135,96 +147,6 @@ impl<S: Store, T: Station> Engine<S, T> {
         };
         Self {
             inner: Arc::new(inner),
-        }
-    }
-
-    /// Looks at all stored reservations once and starts a flow for each host for which something is due.
-    /// It does not wait for the flows. One pass at a time is enough; several do no harm.
-    ///
-    /// # Errors
-    /// [`StoreError`] when the reservations cannot be read; nothing was started then.
-    ///
-    /// # Cancel safety
-    /// Cancel safe; `cancel` ends it early with what was done so far.
-    pub async fn pass(
-        &self,
-        hosts: &dyn HostMap,
-        cancel: &CancellationToken,
-    ) -> Result<PassReport, StoreError> {
-        let inner = &self.inner;
-        let now = inner.clock.now();
-        let horizon = later(later(now, inner.settings.lead), inner.settings.horizon_extra);
-        let limit = inner.settings.max_read;
-        let items = tokio::select! {
-            biased;
-            () = cancel.cancelled() => return Ok(PassReport::default()),
-            items = inner.store.work(now, horizon, limit) => items?,
-        };
-        let truncated = u32::try_from(items.len()).is_ok_and(|read| read >= limit);
-        let mut report = PassReport {
-            considered: items.len(),
-            truncated,
-            ..PassReport::default()
-        };
-        let (by_host, without_host) = group(items, hosts);
-        inner.slots.remember(&by_host);
-        for (host, items) in by_urgency(by_host) {
-            if cancel.is_cancelled() {
-                return Ok(report);
-            }
-            self.consider(&host, &items, now, &mut report);
-        }
-        self.report_unmapped(without_host, now, &mut report).await;
-        Ok(report)
-    }
-
-    fn consider(&self, host: &HostName, items: &[WorkItem], now: DateTime<Utc>, report: &mut PassReport) {
-        let inner = &self.inner;
-        let plan = plan_host(now, &inner.settings, items);
-        report.waits.extend(plan.waits);
-        let Some(decision) = plan.act else {
-            report.next_at = soonest(report.next_at, plan.next_at);
-            return;
-        };
-        if inner.slots.is_running(host) {
-            let wait = Wait::open(WaitCode::UnderWay, "this process is at work on the host");
-            report.waits.push((decision.reservation, wait));
-        } else if let Some(hold) = inner.slots.hold(host, now) {
-            report.next_at = soonest(report.next_at, hold.until);
-            report.waits.push((decision.reservation, hold));
-        } else if report.started.len() >= inner.settings.max_batch as usize {
-            report.next_at = Some(now);
-        } else if !inner.stopping.is_cancelled() && inner.slots.begin(host) {
-            report.started.push(host.clone());
-            inner
-                .tracker
-                .spawn(crate::flow::run(Arc::clone(inner), host.clone()));
-        }
-    }
-
-    async fn report_unmapped(&self, items: Vec<WorkItem>, now: DateTime<Utc>, report: &mut PassReport) {
-        let inner = &self.inner;
-        report.unmapped = items.iter().map(|item| item.reservation.id.clone()).collect();
-        let due = {
-            let mut unmapped = inner.unmapped.lock().unwrap_or_else(PoisonError::into_inner);
-            unmapped.due(&items, now, &inner.settings, &mut *inner.rng())
-        };
-        for row in due.rows {
-            if let Err(error) = inner.store.add_history(&row).await {
-                tracing::warn!(reservation.id = %row.reservation, %error, "history row not written");
-            }
-        }
-        report.next_at = soonest(report.next_at, due.next_at);
-        report.waits.extend(due.waits);
-        let Some(host) = due.host.filter(|_| !due.to_close.is_empty()) else {
-            return;
-        };
-        if !inner.stopping.is_cancelled()
-            && inner.slots.hold(&host, now).is_none()
-            && inner.slots.begin(&host)
-        {
-            inner.slots.note(&host, &due.to_close);
-            inner.tracker.spawn(crate::flow::run(Arc::clone(inner), host));
         }
     }
 
@@ -241,6 +163,24 @@ impl<S: Store, T: Station> Engine<S, T> {
     #[must_use]
     pub fn running(&self) -> usize {
         self.inner.slots.running()
+    }
+
+    /// Says how many schedulers share the configured rate of wakes, this one included. One until it is told.
+    pub fn set_live_peers(&self, peers: u32) {
+        self.inner.pacer.set_peers(peers);
+    }
+
+    /// Gives how long before a start each of these hosts is woken, and what that follows from, as stored now.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the hosts' history cannot be read.
+    pub async fn leads(&self, hosts: &[HostName]) -> Result<HashMap<HostName, Lead>, StoreError> {
+        let mut found = self.inner.store.host_timings(hosts).await?;
+        let leads = hosts.iter().map(|host| {
+            let timings = found.remove(host).unwrap_or_default();
+            (host.clone(), Lead::of(&self.inner.settings, &timings))
+        });
+        Ok(leads.collect())
     }
 
     /// The settings this engine runs with.
@@ -305,40 +245,4 @@ impl<S: Store, T: Station> Inner<S, T> {
 pub(crate) enum Interrupted {
     ClaimLost,
     Dropped,
-}
-
-type ByHost = HashMap<HostName, Vec<WorkItem>>;
-
-/// Sorts reservations by host. What was begun stays on its host, whatever the catalog says now.
-fn group(items: Vec<WorkItem>, hosts: &dyn HostMap) -> (ByHost, Vec<WorkItem>) {
-    let mut by_host = ByHost::new();
-    let mut without_host = Vec::new();
-    for item in items {
-        let begun = item
-            .end
-            .as_ref()
-            .or(item.start.as_ref())
-            .map(|operation| operation.host.clone());
-        match begun.or_else(|| mapped(hosts, &item.reservation.lab)) {
-            Some(host) => by_host.entry(host).or_default().push(item),
-            None => without_host.push(item),
-        }
-    }
-    (by_host, without_host)
-}
-
-fn mapped(hosts: &dyn HostMap, lab: &LabId) -> Option<HostName> {
-    hosts
-        .host_for(lab)
-        .filter(|host| stand_in().as_ref() != Some(host))
-}
-
-/// The hosts whose reservations start earliest come first: a batch that is too large delays the least urgent.
-fn by_urgency(by_host: ByHost) -> impl Iterator<Item = (HostName, Vec<WorkItem>)> {
-    let mut sorted = BTreeMap::new();
-    for (host, items) in by_host {
-        let first = items.iter().map(|item| item.reservation.starts_at).min();
-        sorted.insert((first, host), items);
-    }
-    sorted.into_iter().map(|((_, host), items)| (host, items))
 }

@@ -1,9 +1,17 @@
 //! Why something is not being done right now, for programs and for people.
 
+mod answer;
+mod ask;
+mod say;
+
 use std::fmt;
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::Serialize;
+
+pub use answer::{
+    ClaimView, Explanation, HostExplanation, LastFailure, LeadView, Next, NextStep, OperationView,
+};
 
 /// What kind of thing is waited for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
@@ -21,8 +29,16 @@ pub enum WaitCode {
     HostBusy,
     /// A flow of this process is at work on the host.
     UnderWay,
+    /// The wake waits its turn: only so many hosts are woken in a minute.
+    Paced,
     /// No host serves the lab.
     NoHost,
+    /// The host was removed from the catalog while it had the reservation.
+    HostRemoved,
+    /// The host is taken down if nobody needs it until then.
+    HostIdle,
+    /// The host stays on for a reservation that comes soon.
+    HostWanted,
     /// The store did not answer the flow that was at work.
     StoreTrouble,
 }
@@ -38,7 +54,11 @@ impl WaitCode {
             Self::HostOccupied => "host_occupied",
             Self::HostBusy => "host_busy",
             Self::UnderWay => "under_way",
+            Self::Paced => "paced",
             Self::NoHost => "no_host",
+            Self::HostRemoved => "host_removed",
+            Self::HostIdle => "host_idle",
+            Self::HostWanted => "host_wanted",
             Self::StoreTrouble => "store_trouble",
         }
     }

@@ -3,27 +3,43 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use chrono::{DateTime, Utc};
 use lab_model::{HostName, ReservationId};
 use serde_json::Value;
-use tokio::time::timeout;
-use tracing::{Instrument, debug, error, info, info_span, warn};
+use tracing::{Instrument, debug, info, info_span, warn};
 
 use crate::engine::{Inner, Interrupted};
-use crate::explain::{Wait, WaitCode};
+use crate::explain::WaitCode;
 use crate::held::{Held, insist};
 use crate::history::try_row;
-use crate::instant::later;
+use crate::hold::{Hold, Place, busy, hold, trouble};
 use crate::operation::{NewOperation, Operation, OperationKind, Step};
-use crate::plan::{Act, Decision, plan_host};
-use crate::ports::{Station, Store, StoreError, WorkItem};
+use crate::pace::Ticket;
+use crate::plan::{Act, Decision, HostFacts, plan_host, stand_in};
+use crate::ports::{Station, Store, StoreError, TimingSample, WorkItem};
 use crate::reason::Reason;
+use crate::reservation::ReservationStatus;
 use crate::state::{Event, IllegalTransition, State};
-use crate::unmapped::stand_in;
+use crate::turn::wait_for_turn;
 
 /// How many decisions one flow carries out at most; the next pass goes on. A whole turnaround takes about eight.
 const MAX_DECISIONS: usize = 64;
-/// How long a host is left alone whose stored operation or store makes no sense, in multiples of `busy_retry`.
-const FAULT_HOLD: u32 = 30;
+
+/// How far a flow came under one claim.
+enum Ran {
+    /// Nothing more is due now; so many decisions were carried out.
+    Through(usize),
+    /// The next step is the wake for a reservation that starts at this instant, whose turn has not come.
+    ToWake(DateTime<Utc>),
+}
+
+/// What follows a time under a claim.
+enum Ended {
+    /// The flow is over; the host is left alone for a moment, if there is a reason.
+    Over(Option<Hold>),
+    /// It goes on under another claim when the turn of its wake has come.
+    ToWake(DateTime<Utc>),
+}
 
 /// What ends a flow before it is done.
 #[derive(Debug, thiserror::Error)]
@@ -36,155 +52,154 @@ pub(crate) enum FlowError {
 
 /// Runs one flow and frees the host's place, whatever happens in between.
 pub(crate) async fn run<S: Store, T: Station>(inner: Arc<Inner<S, T>>, host: HostName) {
-    let mut place = Place {
-        inner: &inner,
-        host: &host,
-        hold: None,
-    };
-    let span = info_span!("flow", host.name = %host, claim.token = tracing::field::Empty);
-    place.hold = claim_and_run(&inner, &host).instrument(span).await;
-}
-
-/// The host's place for a flow; freed when dropped, also by a panic.
-struct Place<'a, S: Store, T: Station> {
-    inner: &'a Inner<S, T>,
-    host: &'a HostName,
-    hold: Option<Wait>,
-}
-
-impl<S: Store, T: Station> Drop for Place<'_, S, T> {
-    fn drop(&mut self) {
-        self.inner.slots.end(self.host, self.hold.take());
+    let mut place = Place::new(&inner, &host);
+    let name = inner.flow_name();
+    let mut turn = None;
+    loop {
+        let span = info_span!("flow", host.name = %host, claim.token = tracing::field::Empty);
+        let under_claim = claim_and_run(&inner, &host, &name, turn.take());
+        match under_claim.instrument(span).await {
+            Ended::Over(hold) => {
+                place.hold = hold;
+                return;
+            }
+            Ended::ToWake(starts_at) => turn = wait_for_turn(&inner, &host, starts_at).await,
+        }
+        if turn.is_none() {
+            return;
+        }
     }
 }
 
-/// Gives the reason to leave the host alone for a moment, if there is one.
-async fn claim_and_run<S: Store, T: Station>(inner: &Inner<S, T>, host: &HostName) -> Option<Wait> {
-    let name = inner.flow_name();
-    let held = match Held::take(&inner.store, host, &name, &inner.settings, &inner.tracker).await {
+async fn claim_and_run<'a, S: Store, T: Station>(
+    inner: &'a Inner<S, T>,
+    host: &'a HostName,
+    name: &str,
+    turn: Option<Ticket<'a>>,
+) -> Ended {
+    let held = match Held::take(inner, host, name).await {
         Ok(Some(held)) => held,
-        Ok(None) => return Some(busy(inner, host).await),
-        Err(error) => return Some(trouble(inner, &error.into())),
+        Ok(None) => return Ended::Over(Some(busy(inner, host).await)),
+        Err(error) => return Ended::Over(Some(trouble(inner, &error.into()))),
     };
     tracing::Span::current().record("claim.token", held.claim().token.0);
-    let mut flow = Flow {
-        inner,
-        held: &held,
-        host,
-        tries: HashMap::new(),
+    let waited = turn.is_some();
+    let result = {
+        let mut flow = Flow {
+            inner,
+            held: &held,
+            host,
+            tries: HashMap::new(),
+            turn,
+            samples: Vec::new(),
+        };
+        inner.under(&held, flow.run()).await
     };
-    match inner.under(&held, flow.run()).await {
-        Ok(Ok(decisions)) => {
+    match result {
+        Ok(Ok(Ran::ToWake(starts_at))) => {
+            held.give_back().await;
+            Ended::ToWake(starts_at)
+        }
+        Ok(Ok(Ran::Through(decisions))) => {
             held.give_back().await;
             // Without this, a store whose answers contradict each other would be asked without a pause.
-            (decisions == 0).then(|| {
-                hold(
-                    inner,
-                    1,
-                    WaitCode::Retry,
-                    "what was due was no longer due when looked at",
-                )
-            })
+            let idle = decisions == 0 && !waited;
+            let detail = "what was due was no longer due when looked at";
+            Ended::Over(idle.then(|| hold(inner, 1, WaitCode::Retry, detail)))
         }
         Ok(Err(error)) => {
             let hold = trouble(inner, &error);
             held.give_back().await;
-            Some(hold)
+            Ended::Over(Some(hold))
         }
         Err(interrupted) => {
             held.abandon();
             warn!(?interrupted, "flow was interrupted; it is resumed at its step");
-            (interrupted == Interrupted::ClaimLost)
-                .then(|| hold(inner, 1, WaitCode::StoreTrouble, "the claim was lost"))
+            let lost = interrupted == Interrupted::ClaimLost;
+            Ended::Over(lost.then(|| hold(inner, 1, WaitCode::StoreTrouble, "the claim was lost")))
         }
     }
-}
-
-async fn busy<S: Store, T: Station>(inner: &Inner<S, T>, host: &HostName) -> Wait {
-    let asked = timeout(inner.settings.busy_retry, inner.store.find_claim(host)).await;
-    let holder = match asked {
-        Ok(Ok(Some(claim))) => claim.holder,
-        Ok(Ok(None) | Err(_)) | Err(_) => "somebody".to_owned(),
-    };
-    hold(
-        inner,
-        1,
-        WaitCode::HostBusy,
-        &format!("{holder} is at work on the host"),
-    )
-}
-
-fn trouble<S: Store, T: Station>(inner: &Inner<S, T>, error: &FlowError) -> Wait {
-    let detail = error.to_string();
-    match error {
-        FlowError::Store(StoreError::Unavailable(_) | StoreError::Fenced { .. }) => {
-            warn!(error = %detail, "flow ended early");
-            hold(inner, 1, WaitCode::StoreTrouble, &detail)
-        }
-        FlowError::Store(StoreError::Refused { source, .. }) => {
-            error!(error = %detail, source = %source, "flow ended early");
-            hold(inner, FAULT_HOLD, WaitCode::StoreTrouble, &detail)
-        }
-        FlowError::Illegal(_) => {
-            error!(error = %detail, "flow ended early");
-            hold(inner, FAULT_HOLD, WaitCode::StoreTrouble, &detail)
-        }
-    }
-}
-
-fn hold<S: Store, T: Station>(inner: &Inner<S, T>, times: u32, code: WaitCode, detail: &str) -> Wait {
-    let wait = crate::retry::jittered(inner.settings.busy_retry * times, &mut *inner.rng());
-    Wait::until(code, later(inner.now(), wait), detail)
 }
 
 pub(crate) struct Flow<'a, S: Store, T: Station> {
     pub(crate) inner: &'a Inner<S, T>,
     pub(crate) held: &'a Held<S>,
-    host: &'a HostName,
+    pub(crate) host: &'a HostName,
     /// The steps of each try so far, for its row in the history.
     tries: HashMap<(ReservationId, OperationKind), Vec<Value>>,
+    /// The right to wake the host, when it has come and was not used yet.
+    pub(crate) turn: Option<Ticket<'a>>,
+    /// How long its steps took, as far as that says how early the host has to be woken.
+    pub(crate) samples: Vec<TimingSample>,
 }
 
 impl<S: Store, T: Station> Flow<'_, S, T> {
-    /// Does what is due, one decision after the other; gives how many there were.
-    async fn run(&mut self) -> Result<usize, FlowError> {
+    /// Does what is due, and remembers how long it took.
+    async fn run(&mut self) -> Result<Ran, FlowError> {
+        let ran = self.decide().await?;
+        self.learn().await;
+        Ok(ran)
+    }
+
+    async fn decide(&mut self) -> Result<Ran, FlowError> {
         for decisions in 0..MAX_DECISIONS {
             if self.inner.stopping.is_cancelled() {
                 debug!("stopping between two steps");
-                return Ok(decisions);
+                return Ok(Ran::Through(decisions));
             }
-            let items = self.read().await?;
-            let plan = plan_host(self.inner.now(), &self.inner.settings, &items);
-            let Some(decision) = plan.act else {
-                return Ok(decisions);
+            let (items, facts) = self.read().await?;
+            let plan = plan_host(self.inner.now(), &self.inner.settings, &facts, &items);
+            let Some(mut decision) = plan.act else {
+                return Ok(Ran::Through(decisions));
             };
             let item = items
                 .iter()
                 .find(|item| item.reservation.id == decision.reservation);
-            // The reservation was changed since the pass: there is no host to do that on.
-            let impossible = self.is_stand_in() && !matches!(decision.act, Act::Missed(_));
+            // There is no host to do that on; the plan does not ask for it.
+            let impossible = self.is_stand_in() && needs_host(&decision.act);
             let Some(item) = item.filter(|_| !impossible) else {
-                return Ok(decisions);
+                return Ok(Ran::Through(decisions));
             };
+            if self.is_hearsay(item, &decision, &facts) {
+                debug!("somebody else prepared the host; it is looked at before it is handed over");
+                decision.act = again_from_wake(decision.act);
+            }
+            let starts_at = item.reservation.starts_at;
+            if !self.has_turn(&decision.act, starts_at) {
+                return Ok(Ran::ToWake(starts_at));
+            }
             let kind = decision.kind.as_str();
             let span = info_span!("decision", reservation.id = %decision.reservation, operation.kind = kind);
             self.carry_out(item, decision).instrument(span).await?;
         }
-        Ok(MAX_DECISIONS)
+        Ok(Ran::Through(MAX_DECISIONS))
     }
 
-    fn is_stand_in(&self) -> bool {
+    /// Whether a reservation is to become active on a host of which this flow has seen nothing: whoever prepared it
+    /// lost the claim since, and the host may have been rebooted or released by anybody.
+    fn is_hearsay(&self, item: &WorkItem, decision: &Decision, facts: &HostFacts) -> bool {
+        let activates = matches!(
+            decision.act,
+            Act::Run {
+                step: Step::Activate,
+                ..
+            }
+        );
+        let key = (decision.reservation.clone(), decision.kind);
+        let confirmed = item.reservation.status == ReservationStatus::Confirmed;
+        activates && confirmed && facts.absence().is_none() && !self.tries.contains_key(&key)
+    }
+
+    pub(crate) fn is_stand_in(&self) -> bool {
         stand_in().is_some_and(|none| none == *self.host)
     }
 
     /// Reads all reservations of the host anew, so that a cancellation is seen between two steps.
-    async fn read(&self) -> Result<Vec<WorkItem>, StoreError> {
-        let mut items = Vec::new();
-        for id in self.inner.slots.reservations(self.host) {
-            let found = insist(|| self.inner.store.find_work(&id)).await?;
-            items.extend(found.filter(|item| self.is_here(item)));
-        }
-        Ok(items)
+    async fn read(&self) -> Result<(Vec<WorkItem>, HostFacts), StoreError> {
+        let (ids, facts) = self.inner.slots.known(self.host);
+        let mut items = insist(|| self.inner.store.find_work(&ids)).await?;
+        items.retain(|item| self.is_here(item));
+        Ok((items, facts))
     }
 
     /// An operation may have been opened on another host since, by a copy with another catalog.
@@ -211,10 +226,16 @@ impl<S: Store, T: Station> Flow<'_, S, T> {
                             .await?
                     }
                 };
+                if operation.host != *self.host {
+                    debug!(other = %operation.host, "another copy has begun it on another host");
+                    return Ok(());
+                }
                 self.run_step(item, operation, step, args, note).await
             }
             Act::Missed(reason) => self.miss(item, reason).await,
             Act::Check => self.check(item, kind).await,
+            Act::Absent { reason, due_at } => self.absent(item, kind, reason, due_at).await,
+            Act::HandOver { to, reason } => self.hand_over(item, kind, to, reason).await,
             Act::Postpone { until, reason } => {
                 self.close(item, kind, Event::Postponed { reason, until }).await
             }
@@ -231,7 +252,6 @@ impl<S: Store, T: Station> Flow<'_, S, T> {
                 .await
             }
             Act::GiveUp(reason) => {
-                warn!(%reason, "given up");
                 self.close(
                     item,
                     kind,
@@ -245,12 +265,12 @@ impl<S: Store, T: Station> Flow<'_, S, T> {
         }
     }
 
-    async fn open(
+    pub(crate) async fn open(
         &self,
         item: &WorkItem,
         kind: OperationKind,
         state: State,
-        due_at: chrono::DateTime<chrono::Utc>,
+        due_at: DateTime<Utc>,
     ) -> Result<Operation, StoreError> {
         let reservation = &item.reservation;
         let new = NewOperation {
@@ -280,7 +300,7 @@ impl<S: Store, T: Station> Flow<'_, S, T> {
             at: now,
             reason: reason.clone(),
         };
-        let due_at = crate::instant::earlier(item.reservation.starts_at, self.inner.settings.lead);
+        let due_at = crate::instant::earlier(item.reservation.starts_at, self.lead());
         let operation = self
             .open(item, OperationKind::Start, state.clone(), due_at)
             .await?;
@@ -313,7 +333,16 @@ impl<S: Store, T: Station> Flow<'_, S, T> {
             _ => None,
         };
         operation.state = operation.state.apply(event)?;
+        self.tell_end(item, &operation);
         self.save(&operation, row.as_slice()).await
+    }
+
+    /// The line in the log when a person has to look: what an operator would be told who asked.
+    pub(crate) fn tell_end(&self, item: &WorkItem, operation: &Operation) {
+        if let State::NeedsAttention { reason, .. } = &operation.state {
+            let explained = self.inner.last_word(item, operation);
+            warn!(%reason, explained, "given up");
+        }
     }
 
     pub(crate) async fn save(
@@ -355,7 +384,36 @@ pub(crate) fn operation_of(item: &WorkItem, kind: OperationKind) -> Option<&Oper
     }
 }
 
-fn first_step(kind: OperationKind) -> Step {
+/// The same start from its first step, which finds out whether the host is still prepared.
+fn again_from_wake(act: Act) -> Act {
+    match act {
+        Act::Run {
+            args, due_at, note, ..
+        } => Act::Run {
+            step: Step::Wake,
+            args,
+            due_at,
+            note,
+        },
+        other => other,
+    }
+}
+
+/// Whether an act reaches out to the host.
+fn needs_host(act: &Act) -> bool {
+    match act {
+        Act::Run { step, .. } => !matches!(step, Step::Activate | Step::Complete),
+        Act::Check => true,
+        Act::Missed(_)
+        | Act::Absent { .. }
+        | Act::HandOver { .. }
+        | Act::Postpone { .. }
+        | Act::Settle(_)
+        | Act::GiveUp(_) => false,
+    }
+}
+
+pub(crate) fn first_step(kind: OperationKind) -> Step {
     match kind {
         OperationKind::Start | OperationKind::ManualStart => Step::Wake,
         OperationKind::End | OperationKind::ManualEnd => Step::Release,

@@ -9,8 +9,9 @@ use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
+use crate::engine::Inner;
+use crate::operation::{Repetition, Step};
 use crate::ports::{Claim, Store, StoreError};
-use crate::settings::Settings;
 
 /// How long giving back may take; an abandoned claim ends by itself anyway.
 const GIVE_BACK_LIMIT: Duration = Duration::from_secs(2);
@@ -25,32 +26,35 @@ pub(crate) struct Held<S: Store> {
     renew_every: Duration,
     /// Until when we may act: the lease, counted from before it was asked for, less a margin.
     safe_until: Mutex<Instant>,
+    #[cfg(feature = "mutants")]
+    wall: Option<crate::mutant::Wall>,
     /// Where the giving back of a dropped claim runs; `None` once it is given back or abandoned.
     on_drop: Option<TaskTracker>,
 }
 
 impl<S: Store> Held<S> {
     /// Takes the claim, or gives `None` while somebody else has it.
-    pub(crate) async fn take(
-        store: &Arc<S>,
+    pub(crate) async fn take<T>(
+        inner: &Inner<S, T>,
         host: &HostName,
         holder: &str,
-        settings: &Settings,
-        tracker: &TaskTracker,
     ) -> Result<Option<Self>, StoreError> {
-        let asked_at = Instant::now();
+        let settings = &inner.settings;
         let limit = settings.lease;
-        let taken = timeout(limit, store.claim_host(host, holder, settings.lease)).await;
+        let asked_at = Instant::now();
+        let taken = timeout(limit, inner.store.claim_host(host, holder, settings.lease)).await;
         let Some(claim) = taken.map_err(|late| StoreError::Unavailable(Box::new(late)))?? else {
             return Ok(None);
         };
         Ok(Some(Self {
-            store: Arc::clone(store),
+            store: Arc::clone(&inner.store),
             claim,
             lease: settings.lease,
             renew_every: settings.renew_every.min(settings.lease / 3),
             safe_until: Mutex::new(asked_at + safe(settings.lease)),
-            on_drop: Some(tracker.clone()),
+            #[cfg(feature = "mutants")]
+            wall: crate::mutant::Wall::planted(settings, &inner.clock),
+            on_drop: Some(inner.tracker.clone()),
         }))
     }
 
@@ -65,38 +69,75 @@ impl<S: Store> Held<S> {
         }
     }
 
-    /// Whether we may act right now. Asked again right before each effect: a process that was stopped for a while
-    /// must not go on where it was.
-    pub(crate) fn is_safe(&self) -> bool {
-        Instant::now() < self.safe_until()
+    /// Whether `step` may go out right now, asked right before it does: a process that was stopped for a while must
+    /// not go on where it was. What must not be repeated, and what would leave in the last moments of the lease,
+    /// waits for the store to say once more that the claim is ours.
+    pub(crate) async fn may_act(&self, step: Step) -> bool {
+        let left = self.safe_until().saturating_duration_since(self.now());
+        if left.is_zero() {
+            return false;
+        }
+        let certain = step.repetition() != Repetition::Fenced && left >= enough(self.lease);
+        certain || (matches!(self.renew().await, Ok(true)) && self.now() < self.safe_until())
     }
 
     /// Renews the claim; ends only when it is lost, and before the lease is over.
     pub(crate) async fn keep(&self) {
-        let mut next = Instant::now() + self.renew_every;
+        let mut next = self.now() + self.renew_every;
         loop {
-            let safe_until = self.safe_until();
-            sleep_until(next.min(safe_until)).await;
-            let asked_at = Instant::now();
-            if asked_at >= safe_until {
+            sleep_until(self.by_tokio(next.min(self.safe_until()))).await;
+            let asked_at = self.now();
+            if asked_at >= self.safe_until() {
                 return warn!(host.name = %self.claim.host, "claim could not be renewed in time");
             }
-            match timeout_at(safe_until, self.store.renew_claim(&self.claim, self.lease)).await {
-                Ok(Ok(true)) => {
-                    *self.safe_until.lock().unwrap_or_else(PoisonError::into_inner) =
-                        asked_at + safe(self.lease);
-                    next = asked_at + self.renew_every;
-                }
-                Ok(Ok(false) | Err(StoreError::Fenced { .. })) => {
+            match self.renew().await {
+                Ok(true) => next = asked_at + self.renew_every,
+                Ok(false) | Err(StoreError::Fenced { .. }) => {
                     return warn!(host.name = %self.claim.host, "claim was lost");
                 }
-                Ok(Err(error)) => {
+                Err(error) => {
                     debug!(host.name = %self.claim.host, %error, "claim not renewed, trying again");
-                    next = Instant::now() + self.renew_every / 5;
+                    next = self.now() + self.renew_every / 5;
                 }
-                Err(_) => {}
             }
         }
+    }
+
+    /// Asks the store once. A question that is lost, as with a node that vanished, must leave time for another one.
+    async fn renew(&self) -> Result<bool, StoreError> {
+        let asked_at = self.now();
+        let limit = self.by_tokio(self.safe_until().min(asked_at + self.lease / 5));
+        let renewed = timeout_at(limit, self.store.renew_claim(&self.claim, self.lease)).await;
+        let ours = renewed.map_err(|late| StoreError::Unavailable(Box::new(late)))??;
+        if ours {
+            let mut safe_until = self.safe_until.lock().unwrap_or_else(PoisonError::into_inner);
+            *safe_until = (asked_at + safe(self.lease)).max(*safe_until);
+        }
+        Ok(ours)
+    }
+
+    #[cfg(not(feature = "mutants"))]
+    #[expect(clippy::unused_self, reason = "the planted fault has a clock of its own")]
+    fn now(&self) -> Instant {
+        Instant::now()
+    }
+
+    #[cfg(not(feature = "mutants"))]
+    #[expect(clippy::unused_self, reason = "the planted fault has a clock of its own")]
+    fn by_tokio(&self, at: Instant) -> Instant {
+        at
+    }
+
+    #[cfg(feature = "mutants")]
+    fn now(&self) -> Instant {
+        self.wall
+            .as_ref()
+            .map_or_else(Instant::now, crate::mutant::Wall::now)
+    }
+
+    #[cfg(feature = "mutants")]
+    fn by_tokio(&self, at: Instant) -> Instant {
+        self.wall.as_ref().map_or(at, |wall| wall.by_tokio(at))
     }
 
     /// Gives the claim back, so that the next flow need not wait for the lease to end.
@@ -139,6 +180,11 @@ async fn give_back<S: Store>(store: &S, claim: &Claim) {
 /// The part of a lease in which we act. The rest is for what was sent just before, and for clocks that drift.
 fn safe(lease: Duration) -> Duration {
     lease - lease / 5
+}
+
+/// How much of that part has to be left for what is sent to arrive within it.
+fn enough(lease: Duration) -> Duration {
+    lease / 5
 }
 
 /// Repeats a store call while the store does not answer, so that an outcome that is known is not lost to a short

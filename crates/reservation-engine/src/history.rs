@@ -88,6 +88,19 @@ pub(crate) fn found_row(subject: &Subject, action: &str, at: DateTime<Utc>) -> H
     }
 }
 
+/// The row of a caller's step whose process vanished, and which was not found to have ended well.
+pub(crate) fn interrupted_row(
+    subject: &Subject,
+    action: &str,
+    reason: &Reason,
+    at: DateTime<Utc>,
+) -> HistoryRow {
+    HistoryRow {
+        message: Some(reason.detail.clone()),
+        ..row(subject, action, false, at)
+    }
+}
+
 /// The row of a whole try of the scheduler; `failure` says why it failed.
 ///
 /// Source: the contract's section 1.8. The reason object is ours.
@@ -137,6 +150,20 @@ pub(crate) fn unmapped_row(
         payload: None,
         message: Some(format!("No host mapping for lab {lab}")),
         at,
+    }
+}
+
+/// The row of an operation that goes on on another host.
+pub(crate) fn handed_over_row(
+    subject: &Subject,
+    to: &HostName,
+    reason: &Reason,
+    at: DateTime<Utc>,
+) -> HistoryRow {
+    HistoryRow {
+        payload: Some(json!({ "from": subject.host, "to": to, "reason": reason })),
+        message: Some(format!("Handed over to {to}: {reason}")),
+        ..row(subject, "handover", true, at)
     }
 }
 

@@ -11,7 +11,9 @@
 //! ```
 //! use chrono::{TimeDelta, TimeZone, Utc};
 //! use lab_model::{LabId, ReservationId};
-//! use reservation_engine::{Act, Reservation, ReservationStatus, Settings, Step, WorkItem, plan_host};
+//! use reservation_engine::{
+//!     Act, HostFacts, Reservation, ReservationStatus, Settings, Step, WorkItem, plan_host,
+//! };
 //!
 //! let starts_at = Utc.with_ymd_and_hms(2026, 3, 1, 9, 0, 0).unwrap();
 //! let reservation = Reservation {
@@ -24,10 +26,12 @@
 //! let item = WorkItem { reservation, start: None, end: None };
 //!
 //! // Three minutes before the start it waits; from two minutes before, the host is woken.
-//! let early = plan_host(starts_at - TimeDelta::minutes(3), &Settings::default(), &[item.clone()]);
+//! let settings = Settings::default();
+//! let facts = HostFacts::with_lead(settings.lead);
+//! let early = plan_host(starts_at - TimeDelta::minutes(3), &settings, &facts, &[item.clone()]);
 //! assert_eq!(early.act, None);
 //! assert_eq!(early.next_at, Some(starts_at - TimeDelta::minutes(2)));
-//! let due = plan_host(starts_at - TimeDelta::minutes(2), &Settings::default(), &[item]);
+//! let due = plan_host(starts_at - TimeDelta::minutes(2), &settings, &facts, &[item]);
 //! assert!(matches!(due.act.unwrap().act, Act::Run { step: Step::Wake, .. }));
 //! # Ok::<(), lab_model::IdError>(())
 //! ```
@@ -45,34 +49,52 @@ mod state;
 
 mod check;
 mod instant;
+mod lead;
 mod plan;
 mod retry;
 
+mod abandoned;
+mod elsewhere;
 mod engine;
 mod flow;
 mod held;
 mod history;
+mod hold;
+mod idle;
 mod look;
 mod manual;
+#[cfg(feature = "mutants")]
+mod mutant;
+mod pace;
+mod pass;
 mod perform;
 mod slots;
 mod steps;
-mod unmapped;
+mod timing;
+mod turn;
 
 pub mod testing;
 
 pub use check::{Found, decide};
-pub use engine::{Engine, HostMap, PassReport};
-pub use explain::{Wait, WaitCode};
+pub use engine::{Engine, HostMap};
+pub use explain::{
+    ClaimView, Explanation, HostExplanation, LastFailure, LeadView, Next, NextStep, OperationView, Wait,
+    WaitCode,
+};
 pub use history::{status_word, step_entry};
+pub use lead::Lead;
 pub use manual::{ManualError, ManualOrder, ManualReport, ManualStep};
+#[cfg(feature = "mutants")]
+pub use mutant::Mutant;
 pub use operation::{NewOperation, Operation, OperationId, OperationKind, Repetition, Step};
-pub use plan::{Act, Decision, HostPlan, plan_host};
+pub use pass::PassReport;
+pub use plan::{Act, Decision, HostFacts, HostPlan, Presence, Spare, plan_host};
 pub use ports::{
-    AttemptId, AttemptOutcome, Claim, ClaimInfo, FencingToken, HistoryRow, Observation, Station, StepAction,
-    StepOrder, StepOutcome, StepReport, Store, StoreError, WakeOrder, WorkItem,
+    AttemptEnd, AttemptId, AttemptOutcome, Claim, ClaimInfo, FencingToken, HistoryRow, MAX_TIMINGS,
+    Observation, Station, StepAction, StepOrder, StepOutcome, StepReport, Store, StoreError, TimingSample,
+    Timings, WakeOrder, WorkItem,
 };
 pub use reason::Reason;
 pub use reservation::{Reservation, ReservationStatus};
-pub use settings::{Deadlines, LocalModePolicy, Settings};
-pub use state::{Event, IllegalTransition, State};
+pub use settings::{Deadlines, IdlePower, LocalModePolicy, PowerMode, Settings};
+pub use state::{Event, IllegalTransition, JOURNAL_VERSION, State};

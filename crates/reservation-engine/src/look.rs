@@ -10,6 +10,7 @@ use crate::operation::{Operation, OperationKind, Step};
 use crate::perform::observe;
 use crate::ports::{HistoryRow, Station, Store, WorkItem};
 use crate::reason::Reason;
+use crate::reservation::ReservationStatus;
 use crate::retry::{next_look, next_try};
 use crate::state::{Event, State};
 
@@ -27,12 +28,18 @@ impl<S: Store, T: Station> Flow<'_, S, T> {
         let State::Checking { step, since, .. } = operation.state else {
             return Ok(());
         };
+        let since = since.max(released_for(item, step).unwrap_or(since));
         self.save(&operation, &[]).await?;
         let seen = observe(self.inner, &operation.host).await;
-        let found = decide(step, since, &seen);
-        info!(step = step.as_str(), ?found, "looked at the host");
-        let (event, rows) = self.follow(item, &operation, step, since, found);
+        let (event, rows) = if step == Step::Power {
+            self.follow_power(item, &operation, since, &seen)
+        } else {
+            let found = decide(step, since, &seen);
+            info!(step = step.as_str(), ?found, "looked at the host");
+            self.follow(item, &operation, step, since, found)
+        };
         operation.state = operation.state.clone().apply(event)?;
+        self.tell_end(item, &operation);
         self.save(&operation, &rows).await
     }
 
@@ -98,4 +105,14 @@ impl<S: Store, T: Station> Flow<'_, S, T> {
             self.inner.now(),
         )
     }
+}
+
+/// The end for which a host has to be released: what it showed before says nothing, for the reservation may have been
+/// extended after its release was begun. `None` when it does not go by its end.
+pub(crate) fn released_for(item: &WorkItem, step: Step) -> Option<DateTime<Utc>> {
+    let by_its_end = matches!(
+        item.reservation.status,
+        ReservationStatus::Active | ReservationStatus::Confirmed
+    );
+    (step == Step::Release && by_its_end).then_some(item.reservation.ends_at)
 }

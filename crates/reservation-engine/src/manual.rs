@@ -17,7 +17,7 @@ use crate::history::{Subject, step_row};
 use crate::operation::{NewOperation, Operation, OperationKind, Repetition, Step};
 use crate::perform::{observe, perform};
 use crate::ports::{
-    AttemptId, AttemptOutcome, Station, StepAction, StepOutcome, StepReport, Store, StoreError,
+    AttemptEnd, AttemptId, AttemptOutcome, Station, StepAction, StepOutcome, StepReport, Store, StoreError,
 };
 use crate::reason::Reason;
 use crate::retry::jittered;
@@ -222,7 +222,7 @@ async fn acquire<S: Store, T: Station>(
         if inner.stopping.is_cancelled() {
             return Err(ManualError::Stopping);
         }
-        if let Some(held) = Held::take(&inner.store, host, &name, &inner.settings, &inner.tracker).await? {
+        if let Some(held) = Held::take(inner, host, &name).await? {
             return Ok(held);
         }
         if started_at.elapsed() >= wait {
@@ -294,7 +294,7 @@ impl<S: Store, T: Station> Manual<'_, S, T> {
                 .begin_attempt(claim, &self.operation, step, number, now)
         })
         .await?;
-        if !self.held.is_safe() {
+        if !self.held.may_act(step).await {
             return Err(self.held.fenced().into());
         }
         let mut report = perform(inner, &self.operation.host, action.clone()).await;
@@ -335,12 +335,15 @@ impl<S: Store, T: Station> Manual<'_, S, T> {
             report,
             at,
         )];
-        insist(|| {
-            inner
-                .store
-                .finish_attempt(claim, &self.operation, id, ended, reason, &rows, at)
-        })
-        .await?;
+        let end = AttemptEnd {
+            operation: &self.operation,
+            attempt: id,
+            outcome: ended,
+            reason,
+            history: &rows,
+            now: at,
+        };
+        insist(|| inner.store.finish_attempt(claim, end)).await?;
         Ok(())
     }
 

@@ -1,5 +1,6 @@
 //! What the engine needs from outside, in its own words: a store, a station, and (from `lab-model`) a clock.
 
+use std::collections::HashMap;
 use std::future::Future;
 use std::time::Duration;
 
@@ -99,6 +100,59 @@ impl AttemptOutcome {
     }
 }
 
+/// How a try of a step ended, and all that is written with that in one transaction.
+#[derive(Debug, Clone, Copy)]
+pub struct AttemptEnd<'a> {
+    /// The operation with its new state.
+    pub operation: &'a Operation,
+    /// Which try.
+    pub attempt: AttemptId,
+    /// How it ended.
+    pub outcome: AttemptOutcome,
+    /// Why, when it failed or nobody knows.
+    pub reason: Option<&'a Reason>,
+    /// The rows that the history gets.
+    pub history: &'a [HistoryRow],
+    /// Now.
+    pub now: DateTime<Utc>,
+}
+
+/// How long something took on a host that decides how early its next reservation has to be prepared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TimingSample {
+    /// From the first packet until the host was ready, when it really had to boot.
+    ColdWake(Duration),
+    /// A `prepare-session` that succeeded.
+    Prepare(Duration),
+}
+
+/// What is known of how long a host takes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Timings {
+    /// The last cold wakes, newest last, at most [`MAX_TIMINGS`].
+    pub cold_wakes: Vec<Duration>,
+    /// The last prepares, newest last, at most [`MAX_TIMINGS`].
+    pub prepares: Vec<Duration>,
+    /// The lead that was stored with the last sample, for those who only show it.
+    pub lead: Option<Duration>,
+}
+
+impl Timings {
+    /// Adds a sample and forgets the oldest of its kind beyond [`MAX_TIMINGS`].
+    pub fn add(&mut self, sample: TimingSample) {
+        let (list, took) = match sample {
+            TimingSample::ColdWake(took) => (&mut self.cold_wakes, took),
+            TimingSample::Prepare(took) => (&mut self.prepares, took),
+        };
+        list.push(took);
+        let surplus = list.len().saturating_sub(MAX_TIMINGS);
+        list.drain(..surplus);
+    }
+}
+
+/// How many samples of each kind are kept for a host.
+pub const MAX_TIMINGS: usize = 50;
+
 /// A row of `reservation_operations`, the history other services and the web page read.
 #[derive(Debug, Clone, PartialEq)]
 pub struct HistoryRow {
@@ -140,15 +194,16 @@ pub trait Store: Send + Sync + 'static {
         limit: u32,
     ) -> impl Future<Output = Result<Vec<WorkItem>, StoreError>> + Send;
 
-    /// Reads one reservation again, with its operations.
+    /// Reads reservations again, with their operations, in one go. Unknown ones are left out; the order is any.
     fn find_work(
         &self,
-        reservation: &ReservationId,
-    ) -> impl Future<Output = Result<Option<WorkItem>, StoreError>> + Send;
+        reservations: &[ReservationId],
+    ) -> impl Future<Output = Result<Vec<WorkItem>, StoreError>> + Send;
 
-    /// Moves a reservation's status if it still is `from`; says whether it was.
+    /// Moves a reservation's status if it still is `from`, under the claim on its host; says whether it was.
     fn change_status(
         &self,
+        claim: &Claim,
         reservation: &ReservationId,
         from: ReservationStatus,
         to: ReservationStatus,
@@ -189,7 +244,8 @@ pub trait Store: Send + Sync + 'static {
     ) -> impl Future<Output = Result<Operation, StoreError>> + Send;
 
     /// Commits the intent of a step: the operation's new state, its `prepare_began_at`, and a journal row, under the
-    /// claim.
+    /// claim. The same operation, step and number under the same token again gives the id it gave before: the
+    /// answer to a commit may be lost.
     fn begin_attempt(
         &self,
         claim: &Claim,
@@ -199,28 +255,43 @@ pub trait Store: Send + Sync + 'static {
         now: DateTime<Utc>,
     ) -> impl Future<Output = Result<AttemptId, StoreError>> + Send;
 
-    /// Commits the outcome of a step, the operation's new state and its rows of the history, under the claim.
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "one transaction writes all of it; a struct would only rename them"
-    )]
+    /// Commits the outcome of a step, the operation's new state and its rows of the history, under the claim. A try
+    /// that has an outcome already is left as it is, and no row of the history is written twice.
     fn finish_attempt(
         &self,
         claim: &Claim,
-        operation: &Operation,
-        attempt: AttemptId,
-        outcome: AttemptOutcome,
-        reason: Option<&Reason>,
-        history: &[HistoryRow],
-        now: DateTime<Utc>,
+        end: AttemptEnd<'_>,
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// Saves a state that was reached without a try of a step (checked, given up, not needed), under the claim.
+    /// Saves a state that was reached without a try of a step (checked, given up, not needed, handed over to another
+    /// host), under the claim on the host that the operation was stored with. The same state again writes no
+    /// history again.
     fn save_operation(
         &self,
         claim: &Claim,
         operation: &Operation,
         history: &[HistoryRow],
+        now: DateTime<Utc>,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Gives callers' operations that are not final although the claim under which they were last written is over:
+    /// its token is no longer the newest, or its lease ended. Oldest first, at most `limit`.
+    fn abandoned_manual(&self, limit: u32)
+    -> impl Future<Output = Result<Vec<Operation>, StoreError>> + Send;
+
+    /// Gives what is known of how long each of these hosts takes. Hosts of which nothing is known are left out.
+    fn host_timings(
+        &self,
+        hosts: &[HostName],
+    ) -> impl Future<Output = Result<HashMap<HostName, Timings>, StoreError>> + Send;
+
+    /// Adds samples for the claim's host, under the claim, forgets those beyond the newest [`MAX_TIMINGS`] of each
+    /// kind, and stores the lead that follows for those who only show it.
+    fn record_timing(
+        &self,
+        claim: &Claim,
+        samples: &[TimingSample],
+        lead: Duration,
         now: DateTime<Utc>,
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
@@ -337,6 +408,9 @@ pub struct StepReport {
 pub struct Observation {
     /// Whether WinRM answered.
     pub reachable: bool,
+    /// Whether the host was looked at and is off, which is more than not to answer: nothing takes a connection where
+    /// WinRM is. A host that hangs still takes them; it is neither reachable nor off.
+    pub off: bool,
     /// When it booted.
     pub booted_at: Option<DateTime<Utc>>,
     /// When its heartbeat was written.
@@ -345,6 +419,8 @@ pub struct Observation {
     pub ready: Option<bool>,
     /// Whether the station is in local mode.
     pub local_mode: Option<bool>,
+    /// Whether somebody other than the lab's own account is logged on at the host.
+    pub local_session: Option<bool>,
     /// When a session was last prepared successfully.
     pub prepared_at: Option<DateTime<Utc>>,
     /// When a session was last released.

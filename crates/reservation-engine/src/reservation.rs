@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum ReservationStatus {
-    /// Not agreed yet: ignored.
+    /// Not agreed yet: ignored, unless its host was prepared before it was taken back. That is released at once.
     Pending,
     /// Agreed: the host is prepared from the start minus the lead.
     Confirmed,

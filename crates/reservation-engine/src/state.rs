@@ -6,6 +6,12 @@ use serde::{Deserialize, Serialize};
 use crate::operation::{Repetition, Step};
 use crate::reason::Reason;
 
+/// The shape in which states are stored. It is kept with each operation: a row of an older version is resumed, one
+/// of a newer version is left alone. It grows when an older release could act wrongly on what this one writes.
+///
+/// 2: an end goes on to a power step after the reservation was completed, and a start may change its host.
+pub const JOURNAL_VERSION: u32 = 2;
+
 /// Where an operation stands. Stored as JSON; readers of a newer release must keep reading it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "state", rename_all = "snake_case")]
@@ -49,6 +55,9 @@ pub enum State {
         /// When the intent of a try whose effect is still unknown was committed: the host is looked at first.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         unknown_since: Option<DateTime<Utc>>,
+        /// When the last try failed; `None` when none did, or in a row from before this was kept.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        failed_at: Option<DateTime<Utc>>,
     },
     /// All steps took effect, or none was needed.
     Done {
@@ -132,6 +141,13 @@ pub enum Event {
         /// When.
         until: DateTime<Utc>,
     },
+    /// It goes on from its first step on another host.
+    HandedOver {
+        /// The step with which it begins there.
+        step: Step,
+        /// How many tries count as failed.
+        failed: u32,
+    },
     /// Nothing (more) is needed.
     Settled {
         /// Why.
@@ -183,21 +199,36 @@ impl State {
                 },
                 Event::Begin { step, at },
             ) if unknown_since.is_none() || was != step => Ok(begun(step, failed, at)),
-            // Pending -> Waiting: the reservation was moved away between two steps.
+            // Pending -> Waiting: the reservation was moved away between two steps. What was begun counts as a try,
+            // so that no number of a try is ever used twice.
             (Self::Pending { step, failed }, Event::Postponed { reason, until }) => Ok(Self::Waiting {
                 step,
-                failed,
+                failed: failed.saturating_add(1),
                 until,
                 reason,
                 unknown_since: None,
+                failed_at: None,
             }),
-            // Running -> Running: found after a crash; only what may simply be repeated is.
+            // Pending, Waiting -> Pending: nothing of it is left on the host it leaves.
+            (
+                Self::Pending { .. }
+                | Self::Waiting {
+                    unknown_since: None, ..
+                },
+                Event::HandedOver { step, failed },
+            ) => Ok(Self::Pending { step, failed }),
+            // Running -> Running: found after a crash; only what may simply be repeated is. An activation goes back to
+            // the wake, which finds out whether the host is still prepared.
             (
                 Self::Running {
                     step: was, attempt, ..
                 },
                 Event::Begin { step, at },
-            ) if was == step && step.repetition() == Repetition::Repeatable => Ok(begun(step, attempt, at)),
+            ) if step.repetition() == Repetition::Repeatable
+                && (was == step || (was == Step::Activate && step == Step::Wake)) =>
+            {
+                Ok(begun(step, attempt, at))
+            }
             // Running, Checking -> Pending | Done.
             (Self::Running { attempt, .. }, Event::Succeeded { next, note, at }) => {
                 Ok(after_success(attempt, next, note, at))
@@ -316,6 +347,7 @@ fn after_failure(
             until,
             reason,
             unknown_since,
+            failed_at: Some(at),
         },
         None => State::NeedsAttention {
             step: Some(step),
@@ -339,6 +371,7 @@ impl Event {
             Self::StillUnknown { .. } => "still_unknown",
             Self::LookAgain => "look_again",
             Self::Postponed { .. } => "postponed",
+            Self::HandedOver { .. } => "handed_over",
             Self::Settled { .. } => "settled",
             Self::GaveUp { .. } => "gave_up",
         }

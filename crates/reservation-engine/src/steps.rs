@@ -8,11 +8,12 @@ use crate::flow::{Flow, FlowError};
 use crate::held::insist;
 use crate::history::{step_entry, step_row, try_row};
 use crate::instant::{earlier, later};
+use crate::look::released_for;
 use crate::operation::{Operation, OperationKind, Repetition, Step};
 use crate::perform::perform;
 use crate::ports::{
-    AttemptOutcome, HistoryRow, Observation, Station, StepAction, StepOutcome, StepReport, Store, StoreError,
-    WakeOrder, WorkItem,
+    AttemptEnd, AttemptOutcome, HistoryRow, Observation, Station, StepAction, StepOutcome, StepReport, Store,
+    StoreError, WakeOrder, WorkItem,
 };
 use crate::reason::Reason;
 use crate::reservation::ReservationStatus;
@@ -24,11 +25,11 @@ use crate::state::{Event, State};
 const STATUS_TRIES: usize = 3;
 
 /// What came of one step: what to write under the claim.
-struct Outcome {
-    attempt: AttemptOutcome,
-    event: Event,
-    reason: Option<Reason>,
-    rows: Vec<HistoryRow>,
+pub(crate) struct Outcome {
+    pub(crate) attempt: AttemptOutcome,
+    pub(crate) event: Event,
+    pub(crate) reason: Option<Reason>,
+    pub(crate) rows: Vec<HistoryRow>,
 }
 
 impl<S: Store, T: Station> Flow<'_, S, T> {
@@ -52,16 +53,28 @@ impl<S: Store, T: Station> Flow<'_, S, T> {
             let claim = self.held.claim();
             let store = &self.inner.store;
             let id = insist(|| store.begin_attempt(claim, &operation, step, attempt, now)).await?;
-            // A process that was stopped right here must not act when it goes on.
-            if !self.held.is_safe() {
+            if !self.held.may_act(step).await {
                 return Err(self.held.fenced().into());
+            }
+            #[cfg(feature = "mutants")]
+            if self.boast(id, &operation, step).await? {
+                self.effect(item, &operation, step, args, note).await?;
+                return Ok(());
             }
             let outcome = self.effect(item, &operation, step, args, note).await?;
             operation.state = operation.state.clone().apply(outcome.event)?;
+            self.set_idle_due(&mut operation);
             tell(&operation.state, outcome.reason.as_ref());
-            let (ended, reason, rows) = (outcome.attempt, outcome.reason.as_ref(), &outcome.rows);
-            let now = self.inner.now();
-            insist(|| store.finish_attempt(claim, &operation, id, ended, reason, rows, now)).await?;
+            self.tell_end(item, &operation);
+            let end = AttemptEnd {
+                operation: &operation,
+                attempt: id,
+                outcome: outcome.attempt,
+                reason: outcome.reason.as_ref(),
+                history: &outcome.rows,
+                now: self.inner.now(),
+            };
+            insist(|| store.finish_attempt(claim, end)).await?;
             Ok(())
         }
         .instrument(span)
@@ -84,11 +97,7 @@ impl<S: Store, T: Station> Flow<'_, S, T> {
                 args: self.guard_args(),
             },
             Step::Release => StepAction::Release { args },
-            // The scheduler plans no power step; a stored operation that asks for one is not ours.
-            Step::Power => {
-                let reason = Reason::new("unexpected_step", "power is not scheduled");
-                return Ok(self.failed(item, operation, reason));
-            }
+            Step::Power => return self.take_down(item, operation, args).await,
         };
         Ok(self.on_host(item, operation, action).await)
     }
@@ -137,6 +146,7 @@ impl<S: Store, T: Station> Flow<'_, S, T> {
             StepOutcome::DoneWithWarnings => AttemptOutcome::DoneWithWarnings,
             _ => AttemptOutcome::Done,
         };
+        self.note_timing(operation, report);
         if let Some(reason) = self.blocked(step, report.observed.as_ref()) {
             return Outcome {
                 attempt,
@@ -173,7 +183,7 @@ impl<S: Store, T: Station> Flow<'_, S, T> {
     /// Whether an earlier try prepared the host already, for the reservation as it is now: doing it again could
     /// log off the student who has begun.
     fn is_prepared(&self, item: &WorkItem, operation: &Operation, seen: Option<&Observation>) -> bool {
-        let due_at = earlier(item.reservation.starts_at, self.inner.settings.lead);
+        let due_at = earlier(item.reservation.starts_at, self.lead());
         let since = operation.prepare_began_at.map(|began| began.max(due_at));
         since
             .zip(seen)
@@ -206,7 +216,15 @@ impl<S: Store, T: Station> Flow<'_, S, T> {
         match operation.kind {
             OperationKind::Start | OperationKind::ManualStart => item.reservation.ends_at,
             OperationKind::End | OperationKind::ManualEnd => {
-                later(operation.created_at, self.inner.settings.release_window)
+                let is_idle = operation.state.step() == Some(Step::Power);
+                let from = if is_idle {
+                    operation.due_at
+                } else {
+                    // It may have been extended since its release was opened.
+                    let end = released_for(item, Step::Release);
+                    operation.created_at.max(end.unwrap_or(operation.created_at))
+                };
+                later(from, self.inner.settings.release_window)
             }
         }
     }
@@ -215,7 +233,8 @@ impl<S: Store, T: Station> Flow<'_, S, T> {
         let (from, to) = (ReservationStatus::Confirmed, ReservationStatus::Active);
         let id = &item.reservation.id;
         let now = self.inner.now();
-        let moved = insist(|| self.inner.store.change_status(id, from, to, now)).await?;
+        let (store, claim) = (&self.inner.store, self.held.claim());
+        let moved = insist(|| store.change_status(claim, id, from, to, now)).await?;
         let status = if moved {
             Some(to)
         } else {
@@ -252,13 +271,8 @@ impl<S: Store, T: Station> Flow<'_, S, T> {
                 return Ok(self.all_done(operation, note));
             };
             let now = self.inner.now();
-            if insist(|| {
-                self.inner
-                    .store
-                    .change_status(id, from, ReservationStatus::Completed, now)
-            })
-            .await?
-            {
+            let (store, claim, to) = (&self.inner.store, self.held.claim(), ReservationStatus::Completed);
+            if insist(|| store.change_status(claim, id, from, to, now)).await? {
                 return Ok(self.all_done(operation, note));
             }
             status = self.status_of(item).await?;
@@ -271,19 +285,21 @@ impl<S: Store, T: Station> Flow<'_, S, T> {
     }
 
     async fn status_of(&self, item: &WorkItem) -> Result<Option<ReservationStatus>, StoreError> {
-        let found = insist(|| self.inner.store.find_work(&item.reservation.id)).await?;
-        Ok(found.map(|item| item.reservation.status))
+        let ids = std::slice::from_ref(&item.reservation.id);
+        let found = insist(|| self.inner.store.find_work(ids)).await?;
+        Ok(found.first().map(|item| item.reservation.status))
     }
 
     fn all_done(&mut self, operation: &Operation, note: Option<Reason>) -> Outcome {
         let now = self.inner.now();
         let steps = self.steps(operation);
         let row = try_row(&operation.into(), operation.kind, &steps, None, now);
-        succeeded(AttemptOutcome::Done, None, note, now, vec![row])
+        let next = self.after_release(operation, note.as_ref());
+        succeeded(AttemptOutcome::Done, next, note, now, vec![row])
     }
 }
 
-fn succeeded(
+pub(crate) fn succeeded(
     attempt: AttemptOutcome,
     next: Option<Step>,
     note: Option<Reason>,
@@ -301,7 +317,7 @@ fn succeeded(
 /// One line per step for the operator's log.
 fn tell(state: &State, reason: Option<&Reason>) {
     match (state, reason) {
-        (State::NeedsAttention { .. }, Some(reason)) => warn!(%reason, "needs attention"),
+        (State::NeedsAttention { .. }, _) => {}
         (_, Some(reason)) => warn!(state = state.name(), %reason, "step failed"),
         (_, None) => info!(state = state.name(), "step done"),
     }

@@ -4,15 +4,16 @@ use std::time::Duration;
 
 use lab_model::HostName;
 use reservation_engine::{Claim, ClaimInfo, FencingToken};
-use sea_orm::{ConnectionTrait, Value};
-use store_support::{Database, DbErr, retried};
+use sea_orm::{ConnectionTrait, ExecResult, Value};
+use store_support::{Backend, Database, DbErr, retried};
 
 use crate::fault::{Corrupt, Fault};
 
 /// The widest `holder` that is stored, in characters.
 const MAX_HOLDER: usize = 190;
 
-fn lease_name(host: &HostName) -> String {
+/// The name of the lease on a host.
+pub(crate) fn lease_name(host: &HostName) -> String {
     format!("host:{}", host.key())
 }
 
@@ -20,8 +21,8 @@ fn millis(duration: Duration) -> Value {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX / 4).into()
 }
 
-/// Takes the claim if it is free. The token is known before the update, which demands that nobody was faster;
-/// so two grants never share one, not even two of the same holder.
+/// Takes the claim if it is free: one statement raises the token, where the lease is over, and says what it is now.
+/// A host that was never claimed has no row yet; it is taken by making one.
 pub(crate) async fn take(
     db: &Database,
     host: &HostName,
@@ -38,53 +39,76 @@ pub(crate) async fn take(
         .into());
     }
     let name = lease_name(host);
-    let seen = match read_fence(db, &name).await? {
-        Some(fence) => fence,
-        None => {
-            let insert = format!(
-                "{} INTO ops_leases (name, holder, fence, lease_until) VALUES (?, NULL, 0, 0)",
-                db.backend().insert_if_absent()
-            );
-            execute(db, &insert, vec![name.as_str().into()]).await?;
-            0
-        }
+    let token = match raise(db, &name, holder, lease).await? {
+        Some(token) => Some(token),
+        None => make(db, &name, holder, lease).await?.then_some(1),
     };
-    let now = db.backend().now_ms();
-    // `fence` stands before `holder`: MySQL assigns from left to right, should the former ever depend on the
-    // latter.
-    let take = format!(
-        "UPDATE ops_leases SET fence = fence + 1, holder = ?, lease_until = {now} + ? \
-         WHERE name = ? AND fence = ? AND lease_until <= {now}"
-    );
-    let values = vec![holder.into(), millis(lease), name.into(), seen.into()];
-    let won = execute(db, &take, values).await? == 1;
-    Ok(won.then(|| Claim {
+    Ok(token.map(|token| Claim {
         host: host.clone(),
         holder: holder.to_owned(),
-        token: FencingToken(seen + 1),
+        token: FencingToken(token),
     }))
 }
 
-async fn read_fence(db: &Database, name: &str) -> Result<Option<i64>, DbErr> {
-    let read = db.statement("SELECT fence FROM ops_leases WHERE name = ?", [name.into()]);
-    let row = db.bounded(db.connection().query_one_raw(read)).await?;
-    row.map(|row| row.try_get_by_index(0)).transpose()
+async fn raise(db: &Database, name: &str, holder: &str, lease: Duration) -> Result<Option<i64>, DbErr> {
+    let now = db.backend().now_ms();
+    let take = |fence: &str, returning: &str| {
+        let sql = format!(
+            "UPDATE ops_leases SET fence = {fence}, holder = ?, lease_until = {now} + ? \
+             WHERE name = ? AND lease_until <= {now}{returning}"
+        );
+        db.statement(&sql, [holder.into(), millis(lease), name.into()])
+    };
+    match db.backend() {
+        // The server hands the argument back with the answer to this very statement.
+        Backend::MySql => {
+            let done = execute(db, || take("LAST_INSERT_ID(fence + 1)", "")).await?;
+            if done.rows_affected() == 0 {
+                return Ok(None);
+            }
+            i64::try_from(done.last_insert_id())
+                .map(Some)
+                .map_err(|_| DbErr::Type("a fencing token beyond 63 bits".to_owned()))
+        }
+        Backend::Sqlite => {
+            let row = db.bounded(retried(|| {
+                let take = take("fence + 1", " RETURNING fence");
+                async { db.connection().query_one_raw(take).await }
+            }));
+            row.await?.map(|row| row.try_get_by_index(0)).transpose()
+        }
+    }
+}
+
+async fn make(db: &Database, name: &str, holder: &str, lease: Duration) -> Result<bool, DbErr> {
+    let insert = format!(
+        "{} INTO ops_leases (name, holder, fence, lease_until) VALUES (?, ?, 1, {} + ?)",
+        db.backend().insert_if_absent(),
+        db.backend().now_ms()
+    );
+    let values = [name.into(), holder.into(), millis(lease)];
+    let done = execute(db, || db.statement(&insert, values.clone())).await?;
+    Ok(done.rows_affected() == 1)
 }
 
 pub(crate) async fn renew(db: &Database, claim: &Claim, lease: Duration) -> Result<bool, Fault> {
     let now = db.backend().now_ms();
     let renew = format!(
         "UPDATE ops_leases SET lease_until = {now} + ? WHERE {} AND lease_until > {now}",
-        HELD
+        HELD.replace('@', "")
     );
     let mut values = vec![millis(lease)];
     values.extend(held_by(claim));
-    Ok(execute(db, &renew, values).await? == 1)
+    let done = execute(db, || db.statement(&renew, values.clone())).await?;
+    Ok(done.rows_affected() == 1)
 }
 
 pub(crate) async fn give_back(db: &Database, claim: &Claim) -> Result<(), Fault> {
-    let free = format!("UPDATE ops_leases SET holder = NULL, lease_until = 0 WHERE {HELD}");
-    execute(db, &free, held_by(claim).to_vec()).await?;
+    let free = format!(
+        "UPDATE ops_leases SET holder = NULL, lease_until = 0 WHERE {}",
+        HELD.replace('@', "")
+    );
+    execute(db, || db.statement(&free, held_by(claim))).await?;
     Ok(())
 }
 
@@ -106,10 +130,11 @@ pub(crate) async fn find(db: &Database, host: &HostName) -> Result<Option<ClaimI
     }))
 }
 
-/// The condition that a claim is still ours; the values are those of [`held_by`].
-const HELD: &str = "name = ? AND fence = ? AND holder = ?";
+/// The condition that a claim is still ours, with `@` for the table; the values are those of [`held_by`]. That the
+/// lease has not run out is another one.
+pub(crate) const HELD: &str = "@name = ? AND @fence = ? AND @holder = ?";
 
-fn held_by(claim: &Claim) -> [Value; 3] {
+pub(crate) fn held_by(claim: &Claim) -> [Value; 3] {
     [
         lease_name(&claim.host).into(),
         claim.token.0.into(),
@@ -117,32 +142,31 @@ fn held_by(claim: &Claim) -> [Value; 3] {
     ]
 }
 
-/// Begins a fenced transaction: fails unless the claim is ours and has not run out.
-///
-/// It really changes the row, by a millisecond of lease. Until the commit nobody else can take the host then;
-/// and on a cluster, where the other one may be on another node, one of the two commits fails and is run
-/// again, and looks again.
-pub(crate) async fn fence(tx: &impl ConnectionTrait, db: &Database, claim: &Claim) -> Result<(), Fault> {
-    let now = db.backend().now_ms();
-    let touch =
-        format!("UPDATE ops_leases SET lease_until = lease_until + 1 WHERE {HELD} AND lease_until > {now}");
-    let touched = tx
-        .execute_raw(db.statement(&touch, held_by(claim)))
+/// Fails unless the claim is ours and has not run out: asked when a fenced write found nothing to change, to tell
+/// why.
+pub(crate) async fn must_hold(
+    connection: &impl ConnectionTrait,
+    db: &Database,
+    claim: &Claim,
+) -> Result<(), Fault> {
+    let sql = format!(
+        "SELECT 1 FROM ops_leases WHERE {} AND lease_until > {}",
+        HELD.replace('@', ""),
+        db.backend().now_ms()
+    );
+    match connection
+        .query_one_raw(db.statement(&sql, held_by(claim)))
         .await?
-        .rows_affected();
-    if touched == 1 {
-        Ok(())
-    } else {
-        Err(Fault::Fenced(claim.host.clone()))
+    {
+        Some(_) => Ok(()),
+        None => Err(Fault::Fenced(claim.host.clone())),
     }
 }
 
-async fn execute(db: &Database, sql: &str, values: Vec<Value>) -> Result<u64, DbErr> {
-    retried(|| async {
-        let done = db
-            .bounded(db.connection().execute_raw(db.statement(sql, values.clone())))
-            .await?;
-        Ok(done.rows_affected())
-    })
+async fn execute(db: &Database, statement: impl Fn() -> sea_orm::Statement) -> Result<ExecResult, DbErr> {
+    db.bounded(retried(|| {
+        let statement = statement();
+        async { db.connection().execute_raw(statement).await }
+    }))
     .await
 }

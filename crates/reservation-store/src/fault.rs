@@ -18,6 +18,8 @@ pub(crate) enum Fault {
 pub(crate) enum Corrupt {
     #[error("{column} of operation {id} is unreadable")]
     Unreadable { id: i64, column: &'static str },
+    #[error("operation {id} was written by a newer release (journal version {version})")]
+    Newer { id: i64, version: i32 },
     #[error("operation {id} does not exist on this host")]
     NoOperation { id: i64 },
     #[error("attempt {id} does not belong to operation {operation}")]
@@ -30,6 +32,16 @@ pub(crate) enum Corrupt {
     },
     #[error("the state cannot be written as JSON")]
     State(#[source] serde_json::Error),
+}
+
+impl std::fmt::Display for Fault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Fenced(host) => write!(f, "the claim on host {host} is no longer ours"),
+            Self::Corrupt(corrupt) => corrupt.fmt(f),
+            Self::Database(error) => error.fmt(f),
+        }
+    }
 }
 
 impl From<DbErr> for Fault {

@@ -13,9 +13,12 @@ const MAX_MESSAGE: usize = 16_000;
 
 /// Adds rows in the order given. Their ids need not be dense, but grow.
 pub(crate) async fn add(tx: &impl ConnectionTrait, rows: &[HistoryRow]) -> Result<(), DbErr> {
-    for row in rows {
-        history::Entity::insert(active(row)).exec(tx).await?;
+    if rows.is_empty() {
+        return Ok(());
     }
+    history::Entity::insert_many(rows.iter().map(active))
+        .exec_without_returning(tx)
+        .await?;
     Ok(())
 }
 

@@ -2,9 +2,9 @@
 //! claims on hosts, the journal of operations, and the history that other services and the web page read.
 //!
 //! A claim is one row of `ops_leases`: won by one conditional update that raises its fencing token, ended by
-//! the database's clock. Every write of the journal begins by touching that row under its token, in the same
-//! transaction, so that nothing is written by somebody who lost the host. In `lab_reservations` only `status`
-//! is changed, and only if it still is what the caller saw.
+//! the database's clock. Every write of the journal looks at that row under its token in the statement that writes,
+//! so that nothing is written by somebody who lost the host. In `lab_reservations` only `status` is changed, and
+//! only if it still is what the caller saw. Each call may be repeated when its answer was lost.
 //!
 //! It decides nothing, and it knows no station.
 //!
@@ -27,12 +27,18 @@ mod columns;
 mod entity;
 mod fault;
 mod store;
+mod stored;
 
 mod claims;
+mod fenced;
+
+mod abandoned;
+mod due;
 mod history;
 mod operations;
 mod queries;
 mod reservations;
+mod timings;
 mod work;
 
 #[cfg(test)]

@@ -1,26 +1,28 @@
 //! The journal: operations and the attempts of their steps, each write under the claim.
+//!
+//! Every call may be repeated when its answer was lost: what it wrote the first time is then found, and nothing is
+//! written twice.
 
 use chrono::{DateTime, NaiveDateTime, Utc};
-use lab_model::{HostName, LabId, ReservationId};
+use lab_model::{HostName, LabId};
 use reservation_engine::{
-    AttemptId, AttemptOutcome, Claim, HistoryRow, NewOperation, Operation, OperationId, OperationKind,
-    Reason, State, Step,
+    AttemptEnd, AttemptId, Claim, HistoryRow, NewOperation, Operation, OperationId, OperationKind, Step,
 };
 use sea_orm::ActiveValue::Set;
-use sea_orm::sea_query::{CaseStatement, Expr, ExprTrait as _, OnConflict};
-use sea_orm::{ColumnTrait as _, Condition, ConnectionTrait, EntityTrait as _, QueryFilter as _};
-use store_support::{Database, DbErr, transaction};
+use sea_orm::sea_query::Expr;
+use sea_orm::{
+    ColumnTrait as _, ConnectionTrait, EntityTrait as _, ExecResult, QueryFilter as _, QueryOrder as _, Value,
+};
+use store_support::{Backend, Database, DbErr, DbFault, classify, retried, transaction};
 
-use crate::claims::fence;
+use crate::claims::{HELD, held_by, must_hold};
 use crate::columns::{cut, microseconds};
 use crate::entity::{attempt, operation};
 use crate::fault::{Corrupt, Fault};
+use crate::fenced::{Change, write, write_alone};
 use crate::history;
+use crate::stored::{OUR_VERSION, json, must_be_ours, to_domain};
 
-/// The words of states after which nothing more happens.
-pub(crate) const FINAL: [&str; 2] = ["done", "needs_attention"];
-/// The words of all others.
-pub(crate) const OPEN: [&str; 4] = ["pending", "running", "checking", "waiting"];
 /// The widest key that is stored, in characters.
 const MAX_KEY: usize = 190;
 
@@ -40,52 +42,90 @@ pub(crate) async fn open(
         }
         .into());
     }
-    let row = new_row(claim, new, microseconds(now))?;
-    let row = &row;
-    let found = transaction(db, |tx| {
-        Box::pin(async move {
-            fence(&**tx, db, claim).await?;
-            operation::Entity::insert(row.clone())
-                .on_conflict(
-                    OnConflict::column(operation::Column::OpKey)
-                        .do_nothing_on([operation::Column::Id])
-                        .to_owned(),
-                )
-                .try_insert()
-                .exec_without_returning(&**tx)
-                .await?;
-            let by_key = operation::Entity::find().filter(operation::Column::OpKey.eq(&new.key));
-            by_key
-                .one(&**tx)
-                .await?
-                .ok_or_else(|| Fault::Database(DbErr::RecordNotInserted))
-        })
-    })
-    .await?;
-    to_domain(&found)
+    match insert(db, claim, new, microseconds(now)).await {
+        Ok(done) if done.rows_affected() == 1 => opened(new, done.last_insert_id(), now),
+        // The statement found no lease to insert under.
+        Ok(_) => Err(Fault::Fenced(claim.host.clone())),
+        Err(Fault::Database(error)) if classify(&error) == DbFault::Unique => {
+            known(db, claim, &new.key).await
+        }
+        Err(fault) => Err(fault),
+    }
 }
 
-fn new_row(claim: &Claim, new: &NewOperation, now: NaiveDateTime) -> Result<operation::ActiveModel, Fault> {
-    Ok(operation::ActiveModel {
-        op_key: Set(new.key.clone()),
-        kind: Set(new.kind.as_str().to_owned()),
-        reservation_id: Set(new.reservation.as_str().to_owned()),
-        lab_id: Set(new.lab.as_ref().map(|lab| cut(lab.as_str(), 128))),
-        host: Set(new.host.as_str().to_owned()),
-        state: Set(new.state.name().to_owned()),
-        state_json: Set(json(&new.state)?),
-        step: Set(step_of(&new.state).map(|step| step.as_str().to_owned())),
-        token: Set(claim.token.0),
-        prepare_began_at: Set(None),
-        owes_release: Set(false),
-        due_at: Set(microseconds(new.due_at)),
-        created_at: Set(now),
-        updated_at: Set(now),
-        journal_version: Set(1),
-        ..Default::default()
+async fn insert(
+    db: &Database,
+    claim: &Claim,
+    new: &NewOperation,
+    now: NaiveDateTime,
+) -> Result<ExecResult, Fault> {
+    let columns: [(&str, Value); 14] = [
+        ("op_key", new.key.as_str().into()),
+        ("kind", new.kind.as_str().into()),
+        ("reservation_id", new.reservation.as_str().into()),
+        (
+            "lab_id",
+            new.lab.as_ref().map(|lab| cut(lab.as_str(), 128)).into(),
+        ),
+        ("host", new.host.as_str().into()),
+        ("state", new.state.name().into()),
+        ("state_json", json(&new.state)?.into()),
+        ("step", new.state.step().map(Step::as_str).into()),
+        ("token", claim.token.0.into()),
+        ("owes_release", false.into()),
+        ("due_at", microseconds(new.due_at).into()),
+        ("created_at", now.into()),
+        ("updated_at", now.into()),
+        ("journal_version", OUR_VERSION.into()),
+    ];
+    let (names, mut values): (Vec<_>, Vec<_>) = columns.into_iter().unzip();
+    let places = vec!["?"; names.len()].join(", ");
+    // With the lock nobody takes the host between the look at the lease and the insert.
+    let lock = match db.backend() {
+        Backend::MySql => " FOR UPDATE",
+        Backend::Sqlite => "",
+    };
+    let sql = format!(
+        "INSERT INTO ops_operations ({}) SELECT {places} FROM ops_leases WHERE {} AND lease_until > {}{lock}",
+        names.join(", "),
+        HELD.replace('@', ""),
+        db.backend().now_ms(),
+    );
+    values.extend(held_by(claim));
+    let call = retried(|| {
+        let insert = db.statement(&sql, values.clone());
+        async { db.connection().execute_raw(insert).await }
+    });
+    Ok(db.bounded(call).await?)
+}
+
+/// As the row reads that was inserted just now.
+fn opened(new: &NewOperation, id: u64, now: DateTime<Utc>) -> Result<Operation, Fault> {
+    let id = i64::try_from(id).map_err(|_| DbErr::RecordNotInserted)?;
+    Ok(Operation {
+        id: OperationId(id),
+        kind: new.kind,
+        reservation: new.reservation.clone(),
+        lab: new.lab.as_ref().map(|lab| LabId::new(&cut(lab.as_str(), 128))),
+        host: new.host.clone(),
+        state: new.state.clone(),
+        prepare_began_at: None,
+        due_at: microseconds(new.due_at).and_utc(),
+        created_at: microseconds(now).and_utc(),
     })
 }
 
+async fn known(db: &Database, claim: &Claim, key: &str) -> Result<Operation, Fault> {
+    let call = retried(|| async {
+        must_hold(db.connection(), db, claim).await?;
+        let by_key = operation::Entity::find().filter(operation::Column::OpKey.eq(key));
+        Ok(by_key.one(db.connection()).await?)
+    });
+    let row: Result<_, Fault> = db.bounded(async { Ok(call.await) }).await?;
+    to_domain(&row?.ok_or(DbErr::RecordNotInserted)?)
+}
+
+/// Commits the state and the intent. The state that was begun shows whether this was done before.
 pub(crate) async fn begin_attempt(
     db: &Database,
     claim: &Claim,
@@ -94,171 +134,242 @@ pub(crate) async fn begin_attempt(
     attempt: u32,
     now: DateTime<Utc>,
 ) -> Result<AttemptId, Fault> {
+    let row = attempt::ActiveModel {
+        operation_id: Set(op.id.0),
+        step: Set(step.as_str().to_owned()),
+        attempt: Set(i32::try_from(attempt).unwrap_or(i32::MAX)),
+        token: Set(claim.token.0),
+        intent_at: Set(microseconds(now)),
+        ..Default::default()
+    };
+    must_be_here(claim, op)?;
+    let mut change = saved(claim, op, now)?;
+    change
+        .conditions
+        .push(("@state_json <> ?", vec![json(&op.state)?.into()]));
+    if step == Step::Prepare && op.kind == OperationKind::Start {
+        // From the first intent on, for the answer may be lost.
+        change.sets.push(("owes_release", true.into()));
+    }
+    let (row, change) = (&row, &[change]);
     transaction(db, |tx| {
         Box::pin(async move {
-            fence(&**tx, db, claim).await?;
-            save(&**tx, claim, op, now).await?;
-            let row = attempt::ActiveModel {
-                operation_id: Set(op.id.0),
-                step: Set(step.as_str().to_owned()),
-                attempt: Set(i32::try_from(attempt).unwrap_or(i32::MAX)),
-                token: Set(claim.token.0),
-                intent_at: Set(microseconds(now)),
-                ..Default::default()
-            };
-            Ok(AttemptId(
-                attempt::Entity::insert(row).exec(&**tx).await?.last_insert_id,
-            ))
+            if write(tx, db, claim, change).await?.is_some() {
+                must_be_saved(&**tx, db, claim, op).await?;
+                if let Some(begun) = begun(&**tx, row).await? {
+                    return Ok(AttemptId(begun));
+                }
+            }
+            let inserted = attempt::Entity::insert(row.clone()).exec(&**tx).await?;
+            Ok(AttemptId(inserted.last_insert_id))
         })
     })
     .await
 }
 
-/// What came of an attempt.
-pub(crate) struct Ending<'a> {
-    pub(crate) attempt: AttemptId,
-    pub(crate) outcome: AttemptOutcome,
-    pub(crate) reason: Option<&'a Reason>,
+/// Steps are carried out on the claim's host only.
+fn must_be_here(claim: &Claim, op: &Operation) -> Result<(), Corrupt> {
+    if claim.host == op.host {
+        Ok(())
+    } else {
+        Err(Corrupt::NoOperation { id: op.id.0 })
+    }
 }
 
-/// Saves the operation's state and its history; with `ending`, the outcome of an attempt as well.
-pub(crate) async fn finish(
+/// The same try, begun under the same token, that has not ended.
+async fn begun(tx: &impl ConnectionTrait, row: &attempt::ActiveModel) -> Result<Option<i64>, DbErr> {
+    use attempt::Column;
+    let newest = attempt::Entity::find()
+        .filter(Column::Outcome.is_null())
+        .filter(Column::OperationId.eq(*row.operation_id.as_ref()))
+        .filter(Column::Step.eq(row.step.as_ref()))
+        .filter(Column::Attempt.eq(*row.attempt.as_ref()))
+        .filter(Column::Token.eq(*row.token.as_ref()))
+        .order_by_desc(Column::Id)
+        .one(tx)
+        .await?;
+    Ok(newest.map(|row| row.id))
+}
+
+/// Commits an outcome, the state and the history; nothing when the attempt has an outcome already.
+pub(crate) async fn finish_attempt(db: &Database, claim: &Claim, end: &AttemptEnd<'_>) -> Result<(), Fault> {
+    let (op, now) = (end.operation, end.now);
+    must_be_here(claim, op)?;
+    let reason = end
+        .reason
+        .map(serde_json::to_string)
+        .transpose()
+        .map_err(Corrupt::State)?;
+    let ended = Change {
+        table: "ops_attempts",
+        sets: vec![
+            ("outcome", end.outcome.as_str().into()),
+            ("outcome_at", microseconds(now).into()),
+            ("reason_json", reason.into()),
+        ],
+        kept: &[],
+        conditions: vec![
+            ("@id = ?", vec![end.attempt.0.into()]),
+            ("@operation_id = ?", vec![op.id.0.into()]),
+            ("@outcome IS NULL", vec![]),
+        ],
+    };
+    let changes = &[ended, saved(claim, op, now)?];
+    transaction(db, |tx| {
+        Box::pin(async move {
+            match write(tx, db, claim, changes).await? {
+                None => beside(&**tx, op, end.history).await,
+                Some(0) => must_have_ended(&**tx, db, claim, end).await,
+                Some(_) => {
+                    find(&**tx, op.id).await?;
+                    Err(Corrupt::NoOperation { id: op.id.0 }.into())
+                }
+            }
+        })
+    })
+    .await
+}
+
+/// Fails unless the attempt has an outcome, saying why it has none.
+async fn must_have_ended(
+    tx: &impl ConnectionTrait,
+    db: &Database,
+    claim: &Claim,
+    end: &AttemptEnd<'_>,
+) -> Result<(), Fault> {
+    must_hold(tx, db, claim).await?;
+    let op = end.operation.id.0;
+    let row = attempt::Entity::find_by_id(end.attempt.0).one(tx).await?;
+    match row.filter(|row| row.operation_id == op) {
+        Some(row) if row.outcome.is_some() => Ok(()),
+        Some(_) => {
+            find(tx, end.operation.id).await?;
+            Err(Corrupt::NoOperation { id: op }.into())
+        }
+        None => Err(Corrupt::NoAttempt {
+            id: end.attempt.0,
+            operation: op,
+        }
+        .into()),
+    }
+}
+
+/// Saves a state with its history; nothing when it was saved already. An operation that is handed over to another
+/// host is stored with its former one, which the claim is for, until then.
+pub(crate) async fn save(
     db: &Database,
     claim: &Claim,
     op: &Operation,
-    ending: Option<Ending<'_>>,
     rows: &[HistoryRow],
     now: DateTime<Utc>,
 ) -> Result<(), Fault> {
-    let ending = ending.as_ref();
+    let mut change = saved(claim, op, now)?;
+    change.sets.push(("host", op.host.as_str().into()));
+    if !rows.is_empty() {
+        let same = vec![json(&op.state)?.into(), op.host.as_str().into()];
+        change
+            .conditions
+            .push(("NOT (@state_json = ? AND @host = ?)", same));
+    }
+    if rows.is_empty() && !settles_release(op) && claim.host == op.host {
+        return save_alone(db, claim, op, change).await;
+    }
+    let change = &change;
     transaction(db, |tx| {
         Box::pin(async move {
-            fence(&**tx, db, claim).await?;
-            save(&**tx, claim, op, now).await?;
-            if let Some(ending) = ending {
-                end_attempt(&**tx, op.id, ending, now).await?;
+            let mut change = change.clone();
+            if claim.host != op.host {
+                let stored = find(&**tx, op.id).await?;
+                if HostName::parse(&stored.host).ok().as_ref() != Some(&claim.host) {
+                    return must_be_saved(&**tx, db, claim, op).await;
+                }
+                change.conditions.push(("@host = ?", vec![stored.host.into()]));
             }
-            if op.kind == OperationKind::End && op.state.is_final() {
-                settle_release(&**tx, &op.reservation).await?;
+            match write(tx, db, claim, &[change]).await? {
+                None => beside(&**tx, op, rows).await,
+                Some(_) => must_be_saved(&**tx, db, claim, op).await,
             }
-            history::add(&**tx, rows).await?;
-            Ok(())
         })
     })
     .await
 }
 
-async fn save(
-    tx: &impl ConnectionTrait,
+/// Nothing else is written along with it, so that one statement does without a transaction.
+async fn save_alone(db: &Database, claim: &Claim, op: &Operation, change: Change) -> Result<(), Fault> {
+    if db.bounded(retried(|| write_alone(db, claim, &change))).await? {
+        return Ok(());
+    }
+    let call = retried(|| must_be_saved(db.connection(), db, claim, op));
+    db.bounded(async { Ok(call.await) }).await?
+}
+
+/// Fails unless the row is as it would be now, saying why it could not be written.
+async fn must_be_saved(
+    connection: &impl ConnectionTrait,
+    db: &Database,
     claim: &Claim,
     op: &Operation,
-    now: DateTime<Utc>,
 ) -> Result<(), Fault> {
-    use operation::Column;
-    let began = op.prepare_began_at.map(microseconds);
-    // Owed from the first intent to prepare on. It stands before the column it looks at: MySQL assigns from
-    // left to right.
-    let first_intent = op.kind == OperationKind::Start && began.is_some();
-    let owes = CaseStatement::new()
-        .case(
-            Condition::all()
-                .add(Column::PrepareBeganAt.is_null())
-                .add(Expr::value(first_intent)),
-            Expr::value(true),
-        )
-        .finally(Expr::col(Column::OwesRelease));
-    let saved = operation::Entity::update_many()
-        .col_expr(Column::OwesRelease, owes.into())
-        .col_expr(Column::PrepareBeganAt, Expr::value(began))
-        .col_expr(Column::State, Expr::value(op.state.name()))
-        .col_expr(Column::StateJson, Expr::value(json(&op.state)?))
-        .col_expr(Column::Step, Expr::value(step_of(&op.state).map(Step::as_str)))
-        .col_expr(Column::Token, Expr::value(claim.token.0))
-        .col_expr(Column::DueAt, Expr::value(microseconds(op.due_at)))
-        .col_expr(Column::UpdatedAt, Expr::value(microseconds(now)))
-        .filter(Column::Id.eq(op.id.0))
-        // The claim speaks for one host only.
-        .filter(Expr::value(claim.host == op.host).eq(true))
-        .exec(tx)
-        .await?;
-    if saved.rows_affected == 1 {
+    must_hold(connection, db, claim).await?;
+    let stored = find(connection, op.id).await?;
+    if stored.host == op.host.as_str() && stored.state_json == json(&op.state)? {
         Ok(())
     } else {
         Err(Corrupt::NoOperation { id: op.id.0 }.into())
     }
 }
 
-async fn end_attempt(
-    tx: &impl ConnectionTrait,
-    op: OperationId,
-    ending: &Ending<'_>,
-    now: DateTime<Utc>,
-) -> Result<(), Fault> {
-    use attempt::Column;
-    let reason = ending
-        .reason
-        .map(serde_json::to_string)
-        .transpose()
-        .map_err(Corrupt::State)?;
-    let ended = attempt::Entity::update_many()
-        .col_expr(Column::Outcome, Expr::value(ending.outcome.as_str()))
-        .col_expr(Column::OutcomeAt, Expr::value(microseconds(now)))
-        .col_expr(Column::ReasonJson, Expr::value(reason))
-        .filter(Column::Id.eq(ending.attempt.0))
-        .filter(Column::OperationId.eq(op.0))
-        .exec(tx)
-        .await?;
-    if ended.rows_affected == 1 {
-        Ok(())
-    } else {
-        Err(Corrupt::NoAttempt {
-            id: ending.attempt.0,
-            operation: op.0,
-        }
-        .into())
+/// The columns that every write of an operation sets. The claim speaks for one host only, and what a newer release
+/// wrote is left alone.
+fn saved(claim: &Claim, op: &Operation, now: DateTime<Utc>) -> Result<Change, Fault> {
+    let mut conditions = vec![
+        ("@id = ?", vec![op.id.0.into()]),
+        ("@journal_version <= ?", vec![OUR_VERSION.into()]),
+    ];
+    if claim.host == op.host {
+        conditions.push(("@host = ?", vec![op.host.as_str().into()]));
     }
+    Ok(Change {
+        table: "ops_operations",
+        sets: vec![
+            ("state", op.state.name().into()),
+            ("state_json", json(&op.state)?.into()),
+            ("step", op.state.step().map(Step::as_str).into()),
+            ("token", claim.token.0.into()),
+            ("prepare_began_at", op.prepare_began_at.map(microseconds).into()),
+            ("due_at", microseconds(op.due_at).into()),
+            ("updated_at", microseconds(now).into()),
+            ("journal_version", OUR_VERSION.into()),
+        ],
+        kept: &[],
+        conditions,
+    })
 }
 
-/// The end is decided: whatever the start prepared needs no release any more.
-async fn settle_release(tx: &impl ConnectionTrait, reservation: &ReservationId) -> Result<(), DbErr> {
+async fn find(connection: &impl ConnectionTrait, id: OperationId) -> Result<operation::Model, Fault> {
+    let row = operation::Entity::find_by_id(id.0).one(connection).await?;
+    let row = row.ok_or(Corrupt::NoOperation { id: id.0 })?;
+    must_be_ours(&row)?;
+    Ok(row)
+}
+
+/// What is written along with a state: the history, and, once the end is decided, that whatever the start prepared
+/// needs no release any more.
+async fn beside(tx: &impl ConnectionTrait, op: &Operation, rows: &[HistoryRow]) -> Result<(), Fault> {
     use operation::Column;
-    operation::Entity::update_many()
-        .col_expr(Column::OwesRelease, Expr::value(false))
-        .filter(Column::ReservationId.eq(reservation.as_str()))
-        .filter(Column::Kind.eq(OperationKind::Start.as_str()))
-        .exec(tx)
-        .await?;
+    if settles_release(op) {
+        operation::Entity::update_many()
+            .col_expr(Column::OwesRelease, Expr::value(false))
+            .filter(Column::ReservationId.eq(op.reservation.as_str()))
+            .filter(Column::Kind.eq(OperationKind::Start.as_str()))
+            .filter(Column::JournalVersion.lte(OUR_VERSION))
+            .exec(tx)
+            .await?;
+    }
+    history::add(tx, rows).await?;
     Ok(())
 }
 
-fn json(state: &State) -> Result<String, Corrupt> {
-    serde_json::to_string(state).map_err(Corrupt::State)
-}
-
-fn step_of(state: &State) -> Option<Step> {
-    match state {
-        State::Pending { step, .. }
-        | State::Running { step, .. }
-        | State::Checking { step, .. }
-        | State::Waiting { step, .. } => Some(*step),
-        State::NeedsAttention { step, .. } => *step,
-        State::Done { .. } => None,
-    }
-}
-
-/// Fails for a row that a later release wrote: acting on half an understanding could repeat what must not be
-/// repeated.
-pub(crate) fn to_domain(row: &operation::Model) -> Result<Operation, Fault> {
-    let unreadable = |column| Fault::Corrupt(Corrupt::Unreadable { id: row.id, column });
-    Ok(Operation {
-        id: OperationId(row.id),
-        kind: OperationKind::parse(&row.kind).ok_or_else(|| unreadable("kind"))?,
-        reservation: ReservationId::parse(&row.reservation_id).map_err(|_| unreadable("reservation_id"))?,
-        lab: row.lab_id.as_deref().map(LabId::new),
-        host: HostName::parse(&row.host).map_err(|_| unreadable("host"))?,
-        state: serde_json::from_str(&row.state_json).map_err(|_| unreadable("state_json"))?,
-        prepare_began_at: row.prepare_began_at.map(|at| at.and_utc()),
-        due_at: row.due_at.and_utc(),
-        created_at: row.created_at.and_utc(),
-    })
+fn settles_release(op: &Operation) -> bool {
+    op.kind == OperationKind::End && op.state.is_final()
 }

@@ -11,9 +11,9 @@ use serde_json::Value;
 
 use crate::entity::{attempt, history, operation, reservation};
 use crate::fault::Fault;
-use crate::operations::{self, OPEN};
 use crate::reservations;
 use crate::store::ReservationStore;
+use crate::stored::OPEN;
 
 /// A row of `lab_reservations`, as far as it is shown.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -172,11 +172,7 @@ impl ReservationStore {
             .all(self.db.connection());
         let rows = self.db.bounded(open).await;
         let rows = rows.map_err(|error| Fault::during("read open operations")(error.into()))?;
-        let readable = rows.iter().filter_map(|row| {
-            operations::to_domain(row)
-                .inspect_err(|fault| tracing::error!(?fault, "an operation is unreadable"))
-                .ok()
-        });
+        let readable = rows.iter().filter_map(|row| self.reader.told.readable(row));
         Ok(readable.collect())
     }
 

@@ -2,13 +2,15 @@
 
 use chrono::{DateTime, Utc};
 use lab_model::{LabId, ReservationId};
-use reservation_engine::{Reservation, ReservationStatus};
-use sea_orm::sea_query::Expr;
+use reservation_engine::{Claim, Reservation, ReservationStatus};
 use sea_orm::{ColumnTrait as _, ConnectionTrait, EntityTrait as _, QueryFilter as _};
 use store_support::{Database, DbErr, retried};
 
+use crate::claims::must_hold;
 use crate::columns::whole_seconds;
 use crate::entity::reservation::{Column, Entity, Model};
+use crate::fault::Fault;
+use crate::fenced::{Change, write_alone};
 
 pub(crate) async fn find(connection: &impl ConnectionTrait, id: &str) -> Result<Option<Model>, DbErr> {
     Entity::find()
@@ -17,26 +19,34 @@ pub(crate) async fn find(connection: &impl ConnectionTrait, id: &str) -> Result<
         .await
 }
 
+/// Moves a status under the claim on the reservation's host.
 pub(crate) async fn change_status(
     db: &Database,
+    claim: &Claim,
     id: &ReservationId,
     from: ReservationStatus,
     to: ReservationStatus,
     now: DateTime<Utc>,
-) -> Result<bool, DbErr> {
-    let changed = retried(|| {
-        let update = Entity::update_many()
-            .col_expr(Column::Status, Expr::value(to.as_str()))
-            .col_expr(Column::UpdatedAt, Expr::value(whole_seconds(now)))
-            // Older servers let the first TIMESTAMP of a table follow every update, unless it is assigned.
-            .col_expr(Column::StartTime, Expr::col(Column::StartTime))
-            .col_expr(Column::EndTime, Expr::col(Column::EndTime))
-            .filter(Column::TransactionHash.eq(id.as_str()))
-            .filter(Column::Status.eq(from.as_str()));
-        db.bounded(async move { update.exec(db.connection()).await })
-    })
-    .await?;
-    Ok(changed.rows_affected == 1)
+) -> Result<bool, Fault> {
+    let change = &Change {
+        table: "lab_reservations",
+        sets: vec![
+            ("status", to.as_str().into()),
+            ("updated_at", whole_seconds(now).into()),
+        ],
+        // Older servers let the first TIMESTAMP of a table follow every update, unless it is assigned.
+        kept: &["start_time", "end_time"],
+        conditions: vec![
+            ("@transaction_hash = ?", vec![id.as_str().into()]),
+            ("@status = ?", vec![from.as_str().into()]),
+        ],
+    };
+    if db.bounded(retried(|| write_alone(db, claim, change))).await? {
+        return Ok(true);
+    }
+    let call = retried(|| must_hold(db.connection(), db, claim));
+    db.bounded(async { Ok(call.await) }).await??;
+    Ok(false)
 }
 
 /// `None`, and a line in the log, for a row that means nothing to us: no id, an id of blanks, a status of a

@@ -1,30 +1,35 @@
 //! The engine's port, call by call.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use lab_model::{HostName, ReservationId};
 use reservation_engine::{
-    AttemptId, AttemptOutcome, Claim, ClaimInfo, HistoryRow, NewOperation, Operation, Reason,
-    ReservationStatus, Step, Store, StoreError, WorkItem,
+    AttemptEnd, AttemptId, Claim, ClaimInfo, HistoryRow, NewOperation, Operation, ReservationStatus, Step,
+    Store, StoreError, TimingSample, Timings, WorkItem,
 };
-use store_support::{Database, DbErr, transaction};
+use store_support::{Database, retried};
 
 use crate::fault::Fault;
-use crate::operations::{self, Ending};
-use crate::{claims, history, reservations, work};
+use crate::work::Reader;
+use crate::{abandoned, claims, history, operations, reservations, timings};
 
 /// Reservations, claims and the journal in a database that was migrated. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct ReservationStore {
     pub(crate) db: Database,
+    pub(crate) reader: Reader,
 }
 
 impl ReservationStore {
     /// Works on a database that was migrated.
     #[must_use]
     pub fn new(db: Database) -> Self {
-        Self { db }
+        Self {
+            db,
+            reader: Reader::default(),
+        }
     }
 }
 
@@ -35,27 +40,30 @@ impl Store for ReservationStore {
         horizon: DateTime<Utc>,
         limit: u32,
     ) -> Result<Vec<WorkItem>, StoreError> {
-        work::read(&self.db, now, horizon, limit)
+        self.reader
+            .read(&self.db, now, horizon, limit)
             .await
             .map_err(Fault::during("read the reservations due"))
     }
 
-    async fn find_work(&self, reservation: &ReservationId) -> Result<Option<WorkItem>, StoreError> {
-        work::find(&self.db, reservation)
+    async fn find_work(&self, reservations: &[ReservationId]) -> Result<Vec<WorkItem>, StoreError> {
+        self.reader
+            .find(&self.db, reservations)
             .await
-            .map_err(Fault::during("read a reservation"))
+            .map_err(Fault::during("read reservations"))
     }
 
     async fn change_status(
         &self,
+        claim: &Claim,
         reservation: &ReservationId,
         from: ReservationStatus,
         to: ReservationStatus,
         now: DateTime<Utc>,
     ) -> Result<bool, StoreError> {
-        reservations::change_status(&self.db, reservation, from, to, now)
+        reservations::change_status(&self.db, claim, reservation, from, to, now)
             .await
-            .map_err(|error| Fault::during("change a reservation's status")(error.into()))
+            .map_err(Fault::during("change a reservation's status"))
     }
 
     async fn claim_host(
@@ -111,22 +119,8 @@ impl Store for ReservationStore {
             .map_err(Fault::during("commit the intent of a step"))
     }
 
-    async fn finish_attempt(
-        &self,
-        claim: &Claim,
-        operation: &Operation,
-        attempt: AttemptId,
-        outcome: AttemptOutcome,
-        reason: Option<&Reason>,
-        history: &[HistoryRow],
-        now: DateTime<Utc>,
-    ) -> Result<(), StoreError> {
-        let ending = Some(Ending {
-            attempt,
-            outcome,
-            reason,
-        });
-        operations::finish(&self.db, claim, operation, ending, history, now)
+    async fn finish_attempt(&self, claim: &Claim, end: AttemptEnd<'_>) -> Result<(), StoreError> {
+        operations::finish_attempt(&self.db, claim, &end)
             .await
             .map_err(Fault::during("commit the outcome of a step"))
     }
@@ -138,16 +132,38 @@ impl Store for ReservationStore {
         history: &[HistoryRow],
         now: DateTime<Utc>,
     ) -> Result<(), StoreError> {
-        operations::finish(&self.db, claim, operation, None, history, now)
+        operations::save(&self.db, claim, operation, history, now)
             .await
             .map_err(Fault::during("save an operation"))
     }
 
+    async fn abandoned_manual(&self, limit: u32) -> Result<Vec<Operation>, StoreError> {
+        abandoned::read(&self.db, &self.reader.told, limit)
+            .await
+            .map_err(Fault::during("read abandoned operations"))
+    }
+
+    async fn host_timings(&self, hosts: &[HostName]) -> Result<HashMap<HostName, Timings>, StoreError> {
+        timings::read(&self.db, hosts)
+            .await
+            .map_err(Fault::during("read how long hosts take"))
+    }
+
+    async fn record_timing(
+        &self,
+        claim: &Claim,
+        samples: &[TimingSample],
+        lead: Duration,
+        now: DateTime<Utc>,
+    ) -> Result<(), StoreError> {
+        timings::record(&self.db, claim, samples, lead, now)
+            .await
+            .map_err(Fault::during("keep how long a host took"))
+    }
+
     async fn add_history(&self, row: &HistoryRow) -> Result<(), StoreError> {
-        let added: Result<(), DbErr> = transaction(&self.db, |tx| {
-            Box::pin(async move { history::add(&**tx, std::slice::from_ref(row)).await })
-        })
-        .await;
+        let call = retried(|| history::add(self.db.connection(), std::slice::from_ref(row)));
+        let added = self.db.bounded(call).await;
         added.map_err(|error| Fault::during("add to the history")(error.into()))
     }
 }

@@ -1,146 +1,153 @@
 //! Which reservations may need something.
 //!
-//! Two questions, each answered from an index: which reservations have a status that asks for work (from
-//! their table, but for those that the journal says are settled), and which have work that is open or a
-//! release that is owed (from the journal, whatever their status became). Neither reads the history.
+//! Two questions, each answered from an index: which reservations have a status that asks for work (see `due`), and
+//! which have work that is open or a release that is owed (from the journal, whatever their status became). Neither
+//! reads the history.
 
 use std::collections::{BTreeSet, HashMap};
 
-use chrono::{DateTime, NaiveDateTime, Utc};
+use chrono::{DateTime, Utc};
 use lab_model::ReservationId;
 use reservation_engine::{Operation, OperationKind, Reservation, ReservationStatus, WorkItem};
-use sea_orm::sea_query::{Expr, ExprTrait as _, Query, SelectStatement};
+use sea_orm::sea_query::Expr;
 use sea_orm::{
-    ColumnTrait as _, Condition, DatabaseConnection, EntityTrait as _, QueryFilter as _, QueryOrder as _,
-    QuerySelect as _,
+    ColumnTrait as _, ConnectionTrait as _, DatabaseConnection, EntityTrait as _, FromQueryResult as _,
+    QueryFilter as _, QueryOrder as _, Statement, Value,
 };
-use store_support::{Database, DbErr};
+use store_support::{Database, DbErr, retried};
 
 use crate::columns::microseconds;
+use crate::due::{self, Slices};
 use crate::entity::{operation, reservation};
 use crate::fault::Fault;
-use crate::operations::{self, FINAL, OPEN};
 use crate::reservations;
+use crate::stored::{FINAL, OUR_VERSION, Told};
 
 /// How many values one `IN (...)` lists.
-const CHUNK: usize = 400;
+pub(crate) const CHUNK: usize = 400;
 
 /// The kinds of operation that the scheduler opens; callers' are not its business.
 const SCHEDULED: [&str; 2] = ["start", "end"];
 
-pub(crate) async fn read(
-    db: &Database,
-    now: DateTime<Utc>,
-    horizon: DateTime<Utc>,
-    limit: u32,
-) -> Result<Vec<WorkItem>, Fault> {
-    let connection = db.connection();
-    db.bounded(async { Ok(collect(connection, now, horizon, limit).await) })
-        .await?
+/// Reads work; keeps what one pass tells the next.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Reader {
+    slices: Slices,
+    pub(crate) told: Told,
 }
 
-async fn collect(
-    db: &DatabaseConnection,
-    now: DateTime<Utc>,
-    horizon: DateTime<Utc>,
-    limit: u32,
-) -> Result<Vec<WorkItem>, Fault> {
-    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-    let mut found = by_status(db, horizon, limit).await?;
-    let known: BTreeSet<String> = found
-        .iter()
-        .filter_map(|row| row.transaction_hash.clone())
-        .collect();
-    let journal = by_journal(db, limit).await?;
-    for ids in journal
-        .difference(&known)
-        .cloned()
-        .collect::<Vec<_>>()
-        .chunks(CHUNK)
-    {
-        let by_id = reservation::Entity::find().filter(reservation::Column::TransactionHash.is_in(ids));
-        found.extend(by_id.all(db).await?);
+impl Reader {
+    pub(crate) async fn read(
+        &self,
+        db: &Database,
+        now: DateTime<Utc>,
+        horizon: DateTime<Utc>,
+        limit: u32,
+    ) -> Result<Vec<WorkItem>, Fault> {
+        let call = retried(|| self.collect(db, now, horizon, limit));
+        Ok(db.bounded(call).await?)
     }
-    forgive_owed(db, &journal, &found, now).await?;
-    let items = with_operations(db, found).await?;
-    Ok(earliest_first(items, limit))
-}
 
-/// `CONFIRMED` ones that start before the horizon and are not settled, and `ACTIVE` ones.
-async fn by_status(
-    db: &DatabaseConnection,
-    horizon: DateTime<Utc>,
-    limit: usize,
-) -> Result<Vec<reservation::Model>, DbErr> {
-    let limit = limit as u64;
-    let confirmed = confirmed(microseconds(horizon)).limit(limit).all(db).await?;
-    let active = active(false).limit(limit).all(db).await?;
-    // Those whose release was given up are for a person; they must not crowd out the others, so they come
-    // last.
-    let given_up = self::active(true).limit(limit).all(db).await?;
-    Ok(confirmed.into_iter().chain(active).chain(given_up).collect())
-}
+    async fn collect(
+        &self,
+        db: &Database,
+        now: DateTime<Utc>,
+        horizon: DateTime<Utc>,
+        limit: u32,
+    ) -> Result<Vec<WorkItem>, DbErr> {
+        let connection = db.connection();
+        let (at, until) = (microseconds(now), microseconds(horizon));
+        let mut found = due::by_status(connection, db, &self.slices, at, until, limit.into()).await?;
+        let known: BTreeSet<String> = found
+            .iter()
+            .filter_map(|row| row.transaction_hash.clone())
+            .collect();
+        let journal = by_journal(db, limit).await?;
+        let others: Vec<&String> = journal.difference(&known).collect();
+        for ids in others.chunks(CHUNK) {
+            let by_id = reservation::Column::TransactionHash.is_in(ids.iter().copied());
+            found.extend(reservation::Entity::find().filter(by_id).all(connection).await?);
+        }
+        forgive_owed(connection, &journal, &found, now).await?;
+        let items = self.with_operations(connection, found).await?;
+        Ok(earliest_first(items, limit as usize))
+    }
 
-pub(crate) fn confirmed(horizon: NaiveDateTime) -> sea_orm::Select<reservation::Entity> {
-    let start_settled = Condition::all()
-        .add(operation::Column::Kind.eq(OperationKind::Start.as_str()))
-        .add(operation::Column::OwesRelease.eq(false));
-    let end = operation::Column::Kind.eq(OperationKind::End.as_str());
-    reservation::Entity::find()
-        .filter(reservation::Column::Status.eq(ReservationStatus::Confirmed.as_str()))
-        .filter(reservation::Column::StartTime.lt(horizon))
-        .filter(Expr::exists(finished(Condition::any().add(start_settled).add(end))).not())
-        .order_by_asc(reservation::Column::StartTime)
-}
+    async fn with_operations(
+        &self,
+        db: &DatabaseConnection,
+        rows: Vec<reservation::Model>,
+    ) -> Result<Vec<WorkItem>, DbErr> {
+        let found: Vec<Reservation> = rows.iter().filter_map(reservations::to_domain).collect();
+        let mut operations = Vec::new();
+        for part in found.chunks(CHUNK) {
+            operations.extend(scheduled_of(db, part).await?);
+        }
+        Ok(self.items(found, operations))
+    }
 
-pub(crate) fn active(given_up: bool) -> sea_orm::Select<reservation::Entity> {
-    let end = Condition::all().add(operation::Column::Kind.eq(OperationKind::End.as_str()));
-    let ended = Expr::exists(finished(end));
-    reservation::Entity::find()
-        .filter(reservation::Column::Status.eq(ReservationStatus::Active.as_str()))
-        .filter(if given_up { ended } else { ended.not() })
-        .order_by_asc(reservation::Column::StartTime)
-}
+    /// Reads reservations with their operations in one statement for each 400 of them.
+    pub(crate) async fn find(&self, db: &Database, ids: &[ReservationId]) -> Result<Vec<WorkItem>, Fault> {
+        let connection = db.connection();
+        let mut items = Vec::with_capacity(ids.len());
+        for ids in ids.chunks(CHUNK) {
+            let call = retried(|| {
+                let read = joined(db, ids);
+                async { connection.query_all_raw(read).await }
+            });
+            let rows = db.bounded(call).await?;
+            let mut found: Vec<Reservation> = Vec::new();
+            let mut operations = Vec::new();
+            for row in rows {
+                let reservation = reservation::Model::from_query_result(&row, "r_")?;
+                operations.extend(operation::Model::from_query_result_optional(&row, "o_")?);
+                let reservation = reservations::to_domain(&reservation);
+                found.extend(reservation.filter(|new| found.iter().all(|known| known.id != new.id)));
+            }
+            items.extend(self.items(found, operations));
+        }
+        Ok(items)
+    }
 
-/// Operations of the row's reservation that are final and meet `which`.
-fn finished(which: Condition) -> SelectStatement {
-    let same = Expr::col((operation::Entity, operation::Column::ReservationId))
-        .equals((reservation::Entity, reservation::Column::TransactionHash));
-    Query::select()
-        .expr(Expr::value(1))
-        .from(operation::Entity)
-        .and_where(same)
-        .and_where(operation::Column::State.is_in(FINAL))
-        .cond_where(which)
-        .take()
+    /// A reservation with an operation that cannot be understood is left out: nothing may be done for it.
+    fn items(&self, found: Vec<Reservation>, rows: Vec<operation::Model>) -> Vec<WorkItem> {
+        let mut operations: HashMap<String, Vec<operation::Model>> = HashMap::new();
+        for row in rows {
+            operations
+                .entry(row.reservation_id.clone())
+                .or_default()
+                .push(row);
+        }
+        let with_its_own = |reservation: Reservation| {
+            let mut rows = operations.remove(reservation.id.as_str()).unwrap_or_default();
+            rows.sort_by_key(|row| row.id);
+            let readable: Option<Vec<_>> = rows.iter().map(|row| self.told.readable(row)).collect();
+            readable.map(|operations| item(reservation, operations))
+        };
+        found.into_iter().filter_map(with_its_own).collect()
+    }
 }
 
 /// Reservations with an operation that is not final, or with a host that was prepared and not released since.
-async fn by_journal(db: &DatabaseConnection, limit: usize) -> Result<BTreeSet<String>, DbErr> {
-    let mut found = BTreeSet::new();
-    for query in [open_ids(), owed_ids()] {
-        found.extend(query.limit(limit as u64).into_tuple::<String>().all(db).await?);
-    }
-    Ok(found)
+async fn by_journal(db: &Database, limit: u32) -> Result<BTreeSet<String>, DbErr> {
+    let rows = db.connection().query_all_raw(open_or_owed(db, limit)).await?;
+    rows.iter().map(|row| row.try_get_by_index(0)).collect()
 }
 
-pub(crate) fn open_ids() -> sea_orm::Select<operation::Entity> {
-    use operation::Column;
-    ids_by_due()
-        .filter(Column::State.is_in(OPEN))
-        .filter(Column::Kind.is_in(SCHEDULED))
-}
-
-pub(crate) fn owed_ids() -> sea_orm::Select<operation::Entity> {
-    ids_by_due().filter(operation::Column::OwesRelease.eq(true))
-}
-
-fn ids_by_due() -> sea_orm::Select<operation::Entity> {
-    use operation::Column;
-    operation::Entity::find()
-        .select_only()
-        .column(Column::ReservationId)
-        .order_by_asc(Column::DueAt)
+pub(crate) fn open_or_owed(db: &Database, limit: u32) -> Statement {
+    let part = |name: &str, which: &str| {
+        format!(
+            "SELECT * FROM (SELECT reservation_id FROM ops_operations WHERE {which} ORDER BY due_at \
+             LIMIT {limit}) {name}"
+        )
+    };
+    let open = "state IN ('pending', 'running', 'checking', 'waiting') AND kind IN ('start', 'end')";
+    let sql = format!(
+        "{} UNION ALL {}",
+        part("open_ones", open),
+        part("owed", "owes_release = 1")
+    );
+    db.statement(&sql, [])
 }
 
 /// Somebody else completed or removed a reservation whose host we had prepared: it owes nothing to us any
@@ -167,79 +174,70 @@ async fn forgive_owed(
             .filter(Column::ReservationId.is_in(ids.iter().copied()))
             .filter(Column::OwesRelease.eq(true))
             .filter(Column::State.is_in(FINAL))
+            .filter(Column::JournalVersion.lte(OUR_VERSION))
             .exec(db)
             .await?;
     }
     Ok(())
 }
 
-pub(crate) async fn find(db: &Database, id: &ReservationId) -> Result<Option<WorkItem>, Fault> {
-    let connection = db.connection();
-    let call = async {
-        let Some(row) = reservations::find(connection, id.as_str()).await? else {
-            return Ok(None);
-        };
-        let Some(reservation) = reservations::to_domain(&row) else {
-            return Ok(None);
-        };
-        let rows = scheduled_of(connection, std::slice::from_ref(&reservation.id)).await?;
-        Ok(Some((reservation, rows)))
-    };
-    let Some((reservation, rows)) = db.bounded(call).await? else {
-        return Ok(None);
-    };
-    let operations = rows
-        .iter()
-        .map(operations::to_domain)
-        .collect::<Result<Vec<_>, _>>()?;
-    Ok(Some(item(reservation, operations)))
-}
-
-async fn scheduled_of(
-    db: &DatabaseConnection,
-    ids: &[ReservationId],
-) -> Result<Vec<operation::Model>, DbErr> {
+async fn scheduled_of(db: &DatabaseConnection, of: &[Reservation]) -> Result<Vec<operation::Model>, DbErr> {
     use operation::Column;
     operation::Entity::find()
-        .filter(Column::ReservationId.is_in(ids.iter().map(ReservationId::as_str)))
+        .filter(Column::ReservationId.is_in(of.iter().map(|reservation| reservation.id.as_str())))
         .filter(Column::Kind.is_in(SCHEDULED))
         .order_by_asc(Column::Id)
         .all(db)
         .await
 }
 
-/// A reservation with an operation that cannot be read is left out, loudly: the others go on.
-async fn with_operations(
-    db: &DatabaseConnection,
-    rows: Vec<reservation::Model>,
-) -> Result<Vec<WorkItem>, Fault> {
-    let found: Vec<Reservation> = rows.iter().filter_map(reservations::to_domain).collect();
-    let ids: Vec<ReservationId> = found.iter().map(|reservation| reservation.id.clone()).collect();
-    let mut operations: HashMap<String, Vec<operation::Model>> = HashMap::new();
-    for ids in ids.chunks(CHUNK) {
-        for row in scheduled_of(db, ids).await? {
-            operations
-                .entry(row.reservation_id.clone())
-                .or_default()
-                .push(row);
-        }
-    }
-    let mut items = Vec::with_capacity(found.len());
-    for reservation in found {
-        let rows = operations.remove(reservation.id.as_str()).unwrap_or_default();
-        match rows
+/// A row for each operation, and one for a reservation without any.
+pub(crate) fn joined(db: &Database, ids: &[ReservationId]) -> Statement {
+    let columns = |table: &str, prefix: &str, names: &[&str]| {
+        let named = names
             .iter()
-            .map(operations::to_domain)
-            .collect::<Result<Vec<_>, _>>()
-        {
-            Ok(operations) => items.push(item(reservation, operations)),
-            Err(fault) => {
-                tracing::error!(reservation.id = %reservation.id, ?fault, "an operation is unreadable, nothing is done");
-            }
-        }
-    }
-    Ok(items)
+            .map(|name| format!("{table}.{name} AS {prefix}{name}"));
+        named.collect::<Vec<_>>().join(", ")
+    };
+    let sql = format!(
+        "SELECT {}, {} FROM lab_reservations r LEFT JOIN ops_operations o \
+         ON o.reservation_id = r.transaction_hash AND o.kind IN ('start', 'end') WHERE r.transaction_hash IN ({})",
+        columns("r", "r_", &RESERVATION),
+        columns("o", "o_", &OPERATION),
+        vec!["?"; ids.len()].join(", ")
+    );
+    db.statement(&sql, ids.iter().map(|id| Value::from(id.as_str())))
 }
+
+const RESERVATION: [&str; 9] = [
+    "id",
+    "transaction_hash",
+    "wallet_address",
+    "lab_id",
+    "start_time",
+    "end_time",
+    "status",
+    "created_at",
+    "updated_at",
+];
+const OPERATION: [&str; 16] = [
+    "id",
+    "op_key",
+    "kind",
+    "reservation_id",
+    "lab_id",
+    "host",
+    "state",
+    "state_json",
+    "step",
+    "token",
+    "prepare_began_at",
+    "owes_release",
+    "due_at",
+    "created_at",
+    "updated_at",
+    "journal_version",
+];
 
 /// Of several operations of one kind the newest counts.
 fn item(reservation: Reservation, operations: Vec<Operation>) -> WorkItem {

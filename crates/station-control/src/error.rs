@@ -1,14 +1,15 @@
 //! What can go wrong on a host, by what the caller does next.
 
-use std::error::Error as _;
-use std::fmt::Write as _;
+use std::fmt;
+use std::io;
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use lab_model::HostName;
 use labstation_commands::{HeartbeatError, LineError, PathError};
 use reservation_engine::Reason;
-use winrm_transport::{CommandRefused, Effect, Error, SettingsError, TlsError};
+use winrm_transport::{CommandRefused, Effect, Error, KerberosRefusal, SettingsError, Stage, TlsError};
 
 /// Why something was refused here, before anything was sent.
 #[derive(Debug, thiserror::Error)]
@@ -25,6 +26,28 @@ pub enum Refusal {
     /// The entry of the catalog makes no usable connection. Fix the catalog.
     #[error(transparent)]
     Settings(#[from] SettingsError),
+    /// A file of the client certificate cannot be read. Fix the catalog or the file.
+    #[error("cannot read {}", file.display())]
+    KeyFile {
+        /// The key of the catalog that names it.
+        key: &'static str,
+        /// The file.
+        file: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The files of the client certificate were read, but cannot be used. Fix the files.
+    #[error("certificate {} with key {}", certificate.display(), key.display())]
+    KeyPair {
+        /// The file of the certificate.
+        certificate: PathBuf,
+        /// The file of its key.
+        key: PathBuf,
+        /// Why.
+        #[source]
+        source: Box<SettingsError>,
+    },
     /// An address of the host is outside the allowed networks. Fix the catalog or the list of networks.
     #[error("its address {address} is not in an allowed network")]
     AddressNotAllowed {
@@ -90,6 +113,16 @@ pub enum StationError {
         #[source]
         source: Box<Error>,
     },
+    /// The domain gives no ticket for the host, or the host does not take it: a KDC that is silent, a name, a clock
+    /// or a key. The host was connected to before.
+    #[error("host {host}: no way in by kerberos")]
+    Kerberos {
+        /// Which host.
+        host: HostName,
+        /// Why.
+        #[source]
+        source: Box<Error>,
+    },
     /// No result in the time there was.
     #[error("host {host} gave no result within {waited:?}")]
     TimedOut {
@@ -97,6 +130,8 @@ pub enum StationError {
         host: HostName,
         /// How long was waited.
         waited: Duration,
+        /// What was going on.
+        during: Stage,
         /// What may have happened on the host.
         effect: Effect,
     },
@@ -172,7 +207,14 @@ impl StationError {
                     },
                 };
             }
-            Error::DeadlineExpired { waited, .. } => return Self::TimedOut { host, waited, effect },
+            Error::DeadlineExpired { waited, during, .. } => {
+                return Self::TimedOut {
+                    host,
+                    waited,
+                    during,
+                    effect,
+                };
+            }
             other => Box::new(other),
         };
         match *source {
@@ -180,6 +222,7 @@ impl StationError {
             Error::Tls { .. } => Self::Tls { host, source },
             Error::Unauthorized { .. } => Self::Unauthorized { host, source },
             Error::AccessDenied { .. } => Self::AccessDenied { host, source },
+            Error::Kerberos { .. } => Self::Kerberos { host, source },
             Error::ConnectionLost { .. } | Error::ShellGone { .. } => Self::Lost {
                 host,
                 effect,
@@ -197,7 +240,9 @@ impl StationError {
             Self::Refused { why, .. } => match why {
                 Refusal::Line(_) | Refusal::Command(_) => "command_refused",
                 Refusal::Path(_) => "path_refused",
-                Refusal::Settings(_) => "settings_refused",
+                Refusal::Settings(_) | Refusal::KeyFile { .. } | Refusal::KeyPair { .. } => {
+                    "settings_refused"
+                }
                 Refusal::AddressNotAllowed { .. } => "address_not_allowed",
                 Refusal::InsecureBasic => "insecure_basic_refused",
             },
@@ -205,6 +250,7 @@ impl StationError {
             | Self::Tls { source, .. }
             | Self::Unauthorized { source, .. }
             | Self::AccessDenied { source, .. }
+            | Self::Kerberos { source, .. }
             | Self::Fault { source, .. } => source.code(),
             Self::TimedOut { .. } => "deadline_expired",
             Self::Lost {
@@ -225,6 +271,7 @@ impl StationError {
             }
             Self::Unauthorized { source, .. }
             | Self::AccessDenied { source, .. }
+            | Self::Kerberos { source, .. }
             | Self::Fault { source, .. } => source.effect(),
             Self::TimedOut { effect, .. } | Self::Lost { effect, .. } => *effect,
             // Reading changes nothing.
@@ -238,14 +285,16 @@ impl StationError {
         !matches!(self, Self::UnknownHost { .. } | Self::Refused { .. })
     }
 
-    /// Whether something that speaks WinRM, or at least HTTP, answered at the host's address.
+    /// Whether something that speaks WinRM, or at least HTTP, answered at the host's address. A silent KDC says
+    /// nothing of the host, except that its port was open.
     pub(crate) fn was_answered(&self) -> bool {
         match self {
             Self::UnknownHost { .. } | Self::Refused { .. } | Self::Connect { .. } | Self::Tls { .. } => {
                 false
             }
             Self::TimedOut { .. } | Self::Lost { .. } => false,
-            Self::Unauthorized { .. } | Self::AccessDenied { .. } | Self::Fault { .. } => true,
+            Self::Unauthorized { .. } | Self::AccessDenied { .. } | Self::Kerberos { .. } => true,
+            Self::Fault { .. } => true,
             Self::FileMissing { .. } | Self::HeartbeatUnreadable { .. } => true,
         }
     }
@@ -263,6 +312,14 @@ impl StationError {
                 }
             ),
             Self::Fault { source, .. } => !matches!(**source, Error::Downgrade { .. }),
+            // A clock may be wrong until the host has asked the domain for the time.
+            Self::Kerberos { source, .. } => matches!(
+                **source,
+                Error::Kerberos {
+                    source: KerberosRefusal::KdcSilent { .. } | KerberosRefusal::ClockSkew { .. },
+                    ..
+                }
+            ),
             Self::Connect { .. } | Self::TimedOut { .. } | Self::Lost { .. } => true,
             Self::FileMissing { .. } | Self::HeartbeatUnreadable { .. } => true,
         }
@@ -280,13 +337,7 @@ impl StationError {
     /// The whole story in one line: this error and its causes.
     #[must_use]
     pub fn sentence(&self) -> String {
-        let mut text = self.to_string();
-        let mut cause = self.source();
-        while let Some(error) = cause {
-            let _ = write!(text, ": {error}");
-            cause = error.source();
-        }
-        text
+        Chain(self).to_string()
     }
 
     /// The same for the engine: code and sentence.
@@ -305,12 +356,30 @@ impl StationError {
     }
 }
 
+/// An error and its causes in one line.
+pub(crate) struct Chain<'a>(pub(crate) &'a dyn std::error::Error);
+
+impl fmt::Display for Chain<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)?;
+        let mut cause = self.0.source();
+        while let Some(error) = cause {
+            write!(f, ": {error}")?;
+            cause = error.source();
+        }
+        Ok(())
+    }
+}
+
 /// The same error for something that only reads: whatever became of it, nothing was changed.
 pub(crate) fn without_effect(error: StationError) -> StationError {
     match error {
-        StationError::TimedOut { host, waited, .. } => StationError::TimedOut {
+        StationError::TimedOut {
+            host, waited, during, ..
+        } => StationError::TimedOut {
             host,
             waited,
+            during,
             effect: Effect::None,
         },
         StationError::Lost { host, source, .. } => StationError::Lost {
@@ -325,7 +394,6 @@ pub(crate) fn without_effect(error: StationError) -> StationError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use winrm_transport::Stage;
 
     fn host() -> HostName {
         HostName::parse("lab-ws-01").unwrap()

@@ -23,6 +23,7 @@
 //! # }
 //! ```
 
+mod access;
 mod catalog;
 mod settings;
 
@@ -43,6 +44,7 @@ mod error;
 mod links;
 mod network;
 
+pub use access::check_entry;
 pub use adhoc::{AdHocWake, WakeError, WakeRequest};
 pub use catalog::SharedCatalog;
 pub use command::CommandReport;

@@ -5,16 +5,14 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use lab_model::{Host, HostName, Transport, WinrmAccess, WinrmTrust};
+use lab_model::{Host, HostName, WinrmAccess};
 use secrecy::ExposeSecret;
 use tokio::task::JoinSet;
 use tokio_util::task::TaskTracker;
-use winrm_transport::{
-    Account, AllowedNetworks, AuthMethod, Client, Endpoint, Limits, SettingsError, Stats, Timeouts, Trust,
-    TrustStore,
-};
+use winrm_transport::{Client, SettingsError, Stats, Trust, TrustStore};
 
-use crate::error::StationError;
+use crate::access::{FileStamps, client_settings};
+use crate::error::{Refusal, StationError};
 use crate::settings::Settings;
 
 /// How long the shells of an entry that changed are given to be deleted.
@@ -26,6 +24,7 @@ const FAREWELL: Duration = Duration::from_secs(2);
 pub(crate) struct Link {
     address: String,
     access: WinrmAccess,
+    files: FileStamps,
     pub(crate) commands: Client,
     pub(crate) looks: Client,
     memory: Mutex<Memory>,
@@ -40,14 +39,14 @@ pub(crate) struct Memory {
     pub(crate) clock_ahead: Option<TimeDelta>,
     /// The forced log-off up to which the events were read.
     pub(crate) events_read_to: Option<DateTime<Utc>>,
+    /// Newer files of the client certificate, which cannot be used.
+    refused_files: Option<FileStamps>,
 }
 
 impl Link {
-    fn open(
-        host: &Host,
-        settings: &Settings,
-        system_roots: &OnceLock<TrustStore>,
-    ) -> Result<Self, SettingsError> {
+    fn open(host: &Host, settings: &Settings, system_roots: &OnceLock<TrustStore>) -> Result<Self, Refusal> {
+        // Before they are read: what changes meanwhile is read again.
+        let files = FileStamps::of(host);
         let wanted = client_settings(host, settings)?;
         let trust = match (&wanted.trust, host.winrm.use_tls) {
             (_, false) => None,
@@ -61,6 +60,7 @@ impl Link {
         Ok(Self {
             address: host.address.clone(),
             access: host.winrm.clone(),
+            files,
             commands: client()?,
             looks: client()?,
             memory: Mutex::default(),
@@ -77,6 +77,12 @@ impl Link {
             && old.use_tls == new.use_tls
             && old.trust == new.trust
             && old.tls_server_name == new.tls_server_name
+    }
+
+    /// Whether the files of its client certificate are those it was made with, or known to be of no use.
+    fn is_up_to_date(&self, host: &Host) -> bool {
+        let now = FileStamps::of(host);
+        now == self.files || self.memory().refused_files.replace(now) == Some(now)
     }
 
     pub(crate) fn memory(&self) -> MutexGuard<'_, Memory> {
@@ -121,17 +127,28 @@ impl Links {
 
     /// The link to a host as its entry is now; one made for an older entry is closed.
     pub(crate) fn to(&self, host: &Host, settings: &Settings) -> Result<Arc<Link>, StationError> {
-        if let Some(link) = self.find(&host.name).filter(|link| link.leads_to(host)) {
-            return Ok(link);
+        let standing = self.find(&host.name).filter(|link| link.leads_to(host));
+        if let Some(link) = standing.as_ref().filter(|link| link.is_up_to_date(host)) {
+            return Ok(Arc::clone(link));
         }
         // Opened outside the lock: it reads files.
-        let opened = Link::open(host, settings, &self.system_roots);
-        let opened = Arc::new(opened.map_err(|why| StationError::refused(&host.name, why))?);
+        let opened = match (Link::open(host, settings, &self.system_roots), standing) {
+            (Ok(opened), _) => Arc::new(opened),
+            // Perhaps one file of two has been replaced so far; the connection that stands goes on meanwhile.
+            (Err(why), Some(standing)) => {
+                let error = StationError::refused(&host.name, why).sentence();
+                tracing::warn!(host.name = %host.name, error, "the new client certificate is not used");
+                return Ok(standing);
+            }
+            (Err(why), None) => return Err(StationError::refused(&host.name, why)),
+        };
         let old = {
             let mut open = self.lock();
             match open.get(&host.name) {
                 // Somebody else was faster.
-                Some(link) if link.leads_to(host) => return Ok(Arc::clone(link)),
+                Some(link) if link.leads_to(host) && link.files == opened.files => {
+                    return Ok(Arc::clone(link));
+                }
                 _ => open.insert(host.name.clone(), Arc::clone(&opened)),
             }
         };
@@ -181,41 +198,4 @@ fn shared_roots(roots: &OnceLock<TrustStore>) -> Result<TrustStore, SettingsErro
     }
     let loaded = TrustStore::load(&Trust::SystemRoots)?;
     Ok(roots.get_or_init(|| loaded).clone())
-}
-
-fn client_settings(host: &Host, settings: &Settings) -> Result<winrm_transport::Settings, SettingsError> {
-    let access = &host.winrm;
-    let endpoint = match access.use_tls {
-        true => Endpoint::https(&host.address, access.port),
-        false => Endpoint::http(&host.address, access.port),
-    };
-    let account = Account::parse(&access.user, access.password.clone())?;
-    let second = Duration::from_secs(1);
-    let operation = settings.operation_timeout.clamp(second, 60 * second);
-    Ok(winrm_transport::Settings {
-        auth: match access.transport {
-            Transport::Ntlm => AuthMethod::Ntlm,
-            Transport::Negotiate => AuthMethod::Negotiate,
-            Transport::Basic => AuthMethod::Basic,
-        },
-        trust: match &access.trust {
-            WinrmTrust::SystemRoots => Trust::SystemRoots,
-            WinrmTrust::CaFile(path) => Trust::CaFile(path.clone()),
-            WinrmTrust::PinnedSha256(pin) => Trust::PinnedSha256(*pin),
-        },
-        server_name: access.tls_server_name.clone(),
-        allow_insecure_basic: settings.allow_insecure_basic,
-        allowed_networks: AllowedNetworks::Only(settings.allowed_networks.clone()),
-        timeouts: Timeouts {
-            connect: settings.connect_timeout,
-            operation,
-            answer_grace: settings.read_timeout.saturating_sub(operation).max(second),
-            ..Timeouts::default()
-        },
-        limits: Limits {
-            output_bytes: settings.max_output,
-            ..Limits::default()
-        },
-        ..winrm_transport::Settings::new(endpoint, account)
-    })
 }

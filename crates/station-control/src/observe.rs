@@ -3,14 +3,14 @@
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use lab_model::Host;
+use lab_model::{Host, Transport};
 use labstation_commands::{
     ForcedLogoff, Heartbeat, OperationRecord, OsFacts, PowerAction, ReleaseRecord, Status, parse_status,
     raw_command_line,
 };
 use reservation_engine::Observation;
 use tokio::time::Instant;
-use winrm_transport::Command;
+use winrm_transport::{Command, Stage};
 
 use crate::control::Inner;
 use crate::error::StationError;
@@ -20,6 +20,9 @@ use crate::links::Link;
 /// Source: the WinRM catalog of WMI classes; a class with one instance needs no selector.
 const OPERATING_SYSTEM: &str =
     "http://schemas.microsoft.com/wbem/wsman/1/wmi/root/cimv2/Win32_OperatingSystem";
+
+/// What is kept of a look's time to see whether a host that does not answer is off.
+const OFF_WITHIN: Duration = Duration::from_secs(3);
 
 /// What the operating system says about itself, and when it said so by our clock.
 #[derive(Debug, Clone)]
@@ -63,12 +66,15 @@ impl Inner {
     /// Boot time and what the station says now, as far as they can be had within `deadline`.
     pub(crate) async fn look(&self, host: &Host, link: &Link, deadline: Duration) -> Observation {
         let until = Instant::now() + deadline;
-        let facts = match self.facts(host, link, deadline).await {
+        let asking = deadline - OFF_WITHIN.min(deadline / 4);
+        let facts = match self.facts(host, link, asking).await {
             Ok(facts) => facts,
             Err(error) => {
                 tracing::debug!(host.name = %host.name, error = error.sentence(), "host not observed");
+                let reachable = was_met(host, &error);
                 return Observation {
-                    reachable: error.was_answered(),
+                    reachable,
+                    off: !reachable && self.is_off(host).await,
                     ..Observation::default()
                 };
             }
@@ -89,7 +95,10 @@ impl Inner {
                 None
             }
         };
-        let answered = facts.is_some() || reading.as_ref().map_or_else(StationError::was_answered, |_| true);
+        let answered = facts.is_some()
+            || reading
+                .as_ref()
+                .map_or_else(|error| was_met(host, error), |_| true);
         observation(answered, facts.as_ref(), said.as_ref(), ahead())
     }
 
@@ -113,12 +122,27 @@ impl Inner {
     }
 }
 
+/// Whether the host itself was there. A domain whose KDCs are silent must not make a host look switched off: they are
+/// asked once its port has answered.
+fn was_met(host: &Host, error: &StationError) -> bool {
+    let asking_the_domain = matches!(host.winrm.transport, Transport::Kerberos(_))
+        && matches!(
+            error,
+            StationError::TimedOut {
+                during: Stage::Handshake,
+                ..
+            }
+        );
+    asking_the_domain || error.was_answered()
+}
+
 /// What a heartbeat and a status document have in common.
 #[derive(Debug)]
 pub(crate) struct Said<'a> {
     reported_at: Option<DateTime<Utc>>,
     ready: Option<bool>,
     local_mode: Option<bool>,
+    local_session: Option<bool>,
     prepare: Option<&'a OperationRecord>,
     release: Option<&'a ReleaseRecord>,
     logoff: Option<&'a ForcedLogoff>,
@@ -131,6 +155,7 @@ impl<'a> From<&'a Heartbeat> for Said<'a> {
             reported_at: heartbeat.reported_at,
             ready: heartbeat.ready,
             local_mode: heartbeat.local_mode,
+            local_session: heartbeat.local_session,
             prepare: heartbeat.last_prepare.as_ref(),
             release: heartbeat.last_release.as_ref(),
             logoff: heartbeat.last_forced_logoff.as_ref(),
@@ -145,6 +170,7 @@ impl<'a> From<&'a Status> for Said<'a> {
             reported_at: status.reported_at,
             ready: status.ready,
             local_mode: status.local_mode,
+            local_session: status.local_session,
             prepare: status.last_prepare.as_ref(),
             release: status.last_release.as_ref(),
             logoff: status.last_forced_logoff.as_ref(),
@@ -173,6 +199,7 @@ pub(crate) fn observation(
     seen.reported_at = said.reported_at.map(ours);
     seen.ready = said.ready;
     seen.local_mode = said.local_mode;
+    seen.local_session = said.local_session;
     seen.prepared_at = prepare.and_then(|record| record.at).map(ours);
     seen.released_at = said.release.and_then(|record| record.at).map(ours);
     seen.logged_off_at = said.logoff.and_then(|logoff| logoff.at).map(ours);

@@ -62,6 +62,24 @@ impl Inner {
         }
     }
 
+    /// Whether nothing takes a connection at the host's port, looked at more than once. A host that hangs still does.
+    pub(crate) async fn is_off(&self, host: &Host) -> bool {
+        let addresses = resolve(&host.address, host.winrm.port, &self.settings.allowed_networks).await;
+        let Ok(addresses) = addresses else {
+            return false;
+        };
+        for look in 0..CLOSED_LOOKS {
+            if look > 0 {
+                sleep(PAUSE).await;
+            }
+            match probe(&addresses, LOOK).await {
+                TcpProbe::Refused { .. } | TcpProbe::Silent | TcpProbe::Unreachable(_) => {}
+                TcpProbe::Open { .. } | TcpProbe::NotTried { .. } => return false,
+            }
+        }
+        true
+    }
+
     /// Waits until a port that `was_open`, or is seen open, is closed. `false`: it was not, by `until`.
     async fn watch_port_close(&self, host: &Host, mut was_open: bool, until: Instant) -> bool {
         let mut closed = 0;

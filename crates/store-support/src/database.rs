@@ -9,7 +9,12 @@ use sea_orm::sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynch
 use sea_orm::{ConnectOptions, ConnectionTrait as _, DatabaseConnection, DbErr, RuntimeErr, Statement};
 
 use crate::Backend;
+use crate::traffic::{Counters, Traffic};
 use crate::url::{DatabaseUrl, Place};
+
+/// How long a statement waits for a row that another transaction has locked, before everything is run again.
+/// Ours are held for moments only; the server's own 50 s would outlast every lease.
+const LOCK_WAIT: &str = "SET SESSION innodb_lock_wait_timeout = 3";
 
 /// How to reach the database, and how much of it to use.
 #[derive(Debug, Clone)]
@@ -66,12 +71,13 @@ pub struct Database {
     connection: DatabaseConnection,
     backend: Backend,
     statement_timeout: Duration,
+    counters: Counters,
 }
 
 impl Database {
     /// Opens the database and makes one connection, so that a wrong address or password shows at once.
     ///
-    /// Every connection speaks UTC (MySQL: `time_zone = '+00:00'`, utf8mb4) or has WAL, `synchronous =
+    /// Every connection speaks UTC (MySQL: `time_zone = '+00:00'`, utf8mb4, READ COMMITTED) or has WAL, `synchronous =
     /// NORMAL`, a busy timeout of 5 s and foreign keys (SQLite). A missing SQLite file is made, readable by
     /// its owner only.
     ///
@@ -92,6 +98,11 @@ impl Database {
                 options.map_sqlx_mysql_pool_opts(|pool| {
                     pool.after_connect(|connection, _| {
                         Box::pin(async move {
+                            // Once for the session, which spares each transaction a statement.
+                            connection
+                                .execute("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED")
+                                .await?;
+                            connection.execute(LOCK_WAIT).await?;
                             // On Galera a read waits until what was committed elsewhere before it has
                             // arrived. MySQL does not know the variable; nothing is lost there.
                             if let Err(error) = connection.execute("SET SESSION wsrep_sync_wait = 1").await {
@@ -145,11 +156,17 @@ impl Database {
             Err(_) => Err(no_answer(settings.connect_timeout)),
         };
         match opened {
-            Ok(connection) => Ok(Self {
-                connection,
-                backend,
-                statement_timeout: settings.statement_timeout,
-            }),
+            Ok(mut connection) => {
+                let counters = Counters::default();
+                let counted = counters.clone();
+                connection.set_metric_callback(move |_| counted.statement());
+                Ok(Self {
+                    connection,
+                    backend,
+                    statement_timeout: settings.statement_timeout,
+                    counters,
+                })
+            }
             Err(source) => Err(ConnectError::Connect {
                 shown: settings.url.shown(),
                 source,
@@ -167,6 +184,16 @@ impl Database {
     #[must_use]
     pub fn backend(&self) -> Backend {
         self.backend
+    }
+
+    /// What was sent to the database since it was opened.
+    #[must_use]
+    pub fn traffic(&self) -> Traffic {
+        self.counters.read()
+    }
+
+    pub(crate) fn count_transaction(&self) {
+        self.counters.transaction();
     }
 
     /// Makes a statement from SQL with `?` for each value.

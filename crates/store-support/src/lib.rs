@@ -25,6 +25,7 @@
 mod backend;
 mod database;
 mod fault;
+mod traffic;
 mod transaction;
 mod url;
 
@@ -36,5 +37,6 @@ pub use database::{ConnectError, Database, DatabaseSettings};
 pub use fault::{DbFault, classify};
 /// The error of every database call, re-exported so that callers need not name the driver's crate.
 pub use sea_orm::DbErr;
+pub use traffic::Traffic;
 pub use transaction::{TransactionFailure, Tx, retried, transaction};
 pub use url::{DatabaseUrl, UrlError};

@@ -6,10 +6,7 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use rand::RngExt as _;
-use sea_orm::{
-    DatabaseTransaction, DbErr, IsolationLevel, SqliteTransactionMode, TransactionOptions,
-    TransactionTrait as _,
-};
+use sea_orm::{DatabaseTransaction, DbErr, SqliteTransactionMode, TransactionOptions, TransactionTrait as _};
 
 use crate::Backend;
 use crate::database::Database;
@@ -53,13 +50,13 @@ impl TransactionFailure for DbErr {
 ///
 /// On a conflict ([`DbFault::Conflict`]) everything is rolled back and `body` runs again, after a jittered
 /// wait, at most ten times in all; so `body` must have no effect outside the transaction and must make no
-/// network call. On MySQL it runs as READ COMMITTED; on SQLite it takes the write lock at once, so that a
-/// read inside it cannot be overtaken.
+/// network call. On MySQL it runs as READ COMMITTED, as every session does; on SQLite it takes the write lock at
+/// once, so that a read inside it cannot be overtaken.
 ///
 /// # Errors
 /// Whatever `body` gives, or the database's error. A commit whose answer is lost gives an error that
 /// [`classify`] calls [`DbFault::Unavailable`]: whether it took effect is then unknown. So does one that
-/// takes longer than the database's statement deadline.
+/// takes longer than the database's statement deadline, all of its tries together.
 ///
 /// # Cancel safety
 /// Dropping the future rolls back, unless the commit was already sent; then the outcome is unknown.
@@ -69,13 +66,11 @@ where
     E: TransactionFailure,
     F: for<'c> Fn(&'c Tx<'env>) -> Pin<Box<dyn Future<Output = Result<T, E>> + Send + 'c>> + Send + Sync,
 {
-    retried(|| async {
-        match db.bounded(async { Ok(once(db, &body).await) }).await {
-            Ok(outcome) => outcome,
-            Err(late) => Err(E::from(late)),
-        }
-    })
-    .await
+    let call = retried(|| once(db, &body));
+    match db.bounded(async { Ok(call.await) }).await {
+        Ok(outcome) => outcome,
+        Err(late) => Err(E::from(late)),
+    }
 }
 
 /// Runs a call that is one statement, which needs no transaction, again while another writer is faster; at
@@ -116,11 +111,11 @@ where
     F: for<'c> Fn(&'c Tx<'env>) -> Pin<Box<dyn Future<Output = Result<T, E>> + Send + 'c>>,
 {
     let options = TransactionOptions {
-        isolation_level: (db.backend() == Backend::MySql).then_some(IsolationLevel::ReadCommitted),
         sqlite_transaction_mode: (db.backend() == Backend::Sqlite)
             .then_some(SqliteTransactionMode::Immediate),
         ..TransactionOptions::default()
     };
+    db.count_transaction();
     let tx = Tx {
         inner: db.connection().begin_with_options(options).await?,
         env: PhantomData,

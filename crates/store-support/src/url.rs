@@ -96,7 +96,10 @@ impl DatabaseUrl {
     }
 
     /// As [`parse`](Self::parse), but a MySQL address may lack the database.
-    pub(crate) fn parse_server(text: &str) -> Result<Self, UrlError> {
+    ///
+    /// # Errors
+    /// As [`parse`](Self::parse).
+    pub fn parse_server(text: &str) -> Result<Self, UrlError> {
         let text = text.trim();
         let (scheme, rest) = text.split_once(':').ok_or(UrlError::NoScheme)?;
         let is_scheme = |c: char| c.is_ascii_alphanumeric() || "+-._".contains(c);
@@ -165,8 +168,10 @@ impl DatabaseUrl {
         &self.place
     }
 
+    /// The same server, but this database; a file stays what it is.
     #[cfg(feature = "test-support")]
-    pub(crate) fn with_database(mut self, name: &str) -> Self {
+    #[must_use]
+    pub fn with_database(mut self, name: &str) -> Self {
         if let Place::MySql(server) = &mut self.place {
             name.clone_into(&mut server.database);
         }

@@ -1,6 +1,8 @@
 //! Runs one command and shows what it wrote.
 //!
 //! `WINRM_PASSWORD=... cargo run -p winrm-transport --example run_command -- lab-ws-01 '.\operator' ca.pem hostname`
+//!
+//! A host without an entry in DNS is `name=address`: its certificate is verified by the name.
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -22,7 +24,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     )]
     let password = std::env::var("WINRM_PASSWORD")?;
     let account = Account::parse(&user, password.into())?;
-    let mut settings = Settings::new(Endpoint::https(host, 5986), account);
+    let (name, address) = host.split_once('=').unwrap_or((&host, &host));
+    let mut settings = Settings::new(Endpoint::https(address, 5986), account);
+    settings.server_name = Some(name.to_owned());
     settings.trust = Trust::CaFile(PathBuf::from(ca));
     let client = Client::new(settings)?;
 

@@ -9,12 +9,15 @@ use crate::settings::SettingsError;
 
 /// A user name, its domain if any, and the password.
 ///
-/// Cheap to clone; the password is wiped when the last clone goes, and `Debug` does not show it.
+/// Cheap to clone; the password is wiped when the last clone goes, and `Debug` does not show it. Clones share the
+/// Kerberos tickets that the account was given.
 #[derive(Clone)]
 pub struct Account {
     pub(crate) user: String,
     pub(crate) domain: String,
     pub(crate) password: Arc<SecretString>,
+    #[cfg(feature = "kerberos")]
+    pub(crate) tickets: crate::kerberos::Tickets,
 }
 
 impl Account {
@@ -41,6 +44,8 @@ impl Account {
             user: user.to_owned(),
             domain: domain.to_owned(),
             password: Arc::new(password),
+            #[cfg(feature = "kerberos")]
+            tickets: crate::kerberos::Tickets::default(),
         })
     }
 
@@ -50,6 +55,8 @@ impl Account {
             user: String::new(),
             domain: String::new(),
             password: Arc::new(SecretString::from("")),
+            #[cfg(feature = "kerberos")]
+            tickets: crate::kerberos::Tickets::default(),
         }
     }
 

@@ -276,7 +276,7 @@ impl Client {
             }
             status => return Err(refusal(status, &answer.headers, DURING)),
         }
-        let root = soap::parse(&answer.body, &peer.settings.limits).map_err(|e| protocol(e, DURING))?;
+        let root = soap::parse(answer.body, &peer.settings.limits).map_err(|e| protocol(e, DURING))?;
         soap::decode_identity(&root).map_err(|e| protocol(e, DURING))
     }
 

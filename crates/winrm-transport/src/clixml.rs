@@ -19,9 +19,23 @@ const DEPTH: usize = 64;
 const ATTRIBUTES: usize = 16;
 /// Characters shown of a document that cannot be read.
 const RAW: usize = 4_096;
+/// Bytes that are read, and bytes of text that come out: nobody reads more, and nothing is gained by making it.
+const LONGEST: usize = 4 * 1024 * 1024;
+/// What stands at the end of a text of which the rest was left out.
+const CUT: &str = "[...]";
 
 /// Errors and warnings of PowerShell as text, in the order in which they were written; progress and other records
 /// are left out, plain text stays as it is, and a document that cannot be read is shown as it came, shortened.
+///
+/// # Limits
+///
+/// Time and memory grow with the length of the input and no faster, whatever it holds:
+///
+/// * of the input the first 4 MiB are read, and 4 MiB of text come out at most; where something was left out for
+///   that, the text ends in `[...]`;
+/// * a document with elements nested more than 64 deep, or with a document type, is one that cannot be read;
+/// * of a document that cannot be read 4,096 characters are shown;
+/// * of each record 16 attributes are looked at.
 ///
 /// ```
 /// let stderr = b"#< CLIXML\r\n<Objs Version=\"1.1.0.1\" xmlns=\"http://schemas.microsoft.com/powershell/2004/04\">\
@@ -30,20 +44,40 @@ const RAW: usize = 4_096;
 /// assert_eq!(winrm_transport::clixml_text(stderr), "Cannot find path\r\n");
 /// ```
 pub fn clixml_text(stderr: &[u8]) -> String {
-    let text = String::from_utf8_lossy(stderr);
+    let read = beginning(stderr);
+    let cut = read.len() < stderr.len();
+    let text = String::from_utf8_lossy(read);
     let mut rest = text.strip_prefix('\u{feff}').unwrap_or(&text);
     let mut out = String::new();
     // The mark frames the documents; what lies within them is left to a parser.
     while let Some((before, after)) = rest.split_once(MARK) {
         out.push_str(before.strip_suffix('\u{feff}').unwrap_or(before));
-        rest = documents(after.trim_start(), &mut out);
+        rest = documents(after.trim_start(), cut, &mut out);
     }
     out.push_str(rest);
+    // Bytes that are no text become longer by being shown as such.
+    if cut || out.len() > LONGEST {
+        out.truncate(out.floor_char_boundary(LONGEST - CUT.len()));
+        out.push_str(CUT);
+    }
     out
 }
 
-/// Reads documents for as long as one follows the other; gives what comes after.
-fn documents<'a>(mut rest: &'a str, out: &mut String) -> &'a str {
+/// As much as is read, not cut within a character.
+fn beginning(stderr: &[u8]) -> &[u8] {
+    let Some(mut end) = (stderr.len() > LONGEST).then_some(LONGEST) else {
+        return stderr;
+    };
+    let continues = |byte: u8| byte & 0xc0 == 0x80;
+    while end > LONGEST - 3 && continues(stderr[end]) {
+        end -= 1;
+    }
+    &stderr[..end]
+}
+
+/// Reads documents for as long as one follows the other; gives what comes after. Of the last one, if the input is
+/// `cut`, what was readable is better than nothing.
+fn documents<'a>(mut rest: &'a str, cut: bool, out: &mut String) -> &'a str {
     loop {
         let next = rest.trim_start_matches(['\u{feff}', '\r', '\n']);
         if !next.starts_with("<Objs") {
@@ -54,6 +88,10 @@ fn documents<'a>(mut rest: &'a str, out: &mut String) -> &'a str {
             Some(length) => {
                 out.push_str(&readable);
                 rest = &next[length..];
+            }
+            None if cut && !readable.is_empty() => {
+                out.push_str(&readable);
+                return "";
             }
             None => {
                 out.extend(next.chars().take(RAW));
@@ -245,6 +283,42 @@ mod tests {
         let deep = format!("#< CLIXML\n{}{}", "<Objs>".repeat(100), "</Objs>".repeat(100));
         assert_eq!(read(&deep).len(), 1_300);
         assert_eq!(clixml_text(&[0xff, b'a']), "\u{fffd}a");
+    }
+
+    #[test]
+    fn a_document_is_read_down_to_the_stated_depth_and_no_deeper() {
+        let nested = |levels: usize| {
+            let (open, close) = ("<Obj>".repeat(levels), "</Obj>".repeat(levels));
+            let inner = format!("{open}{close}<S S=\"Error\">shown</S>");
+            read(&format!("#< CLIXML\n{}", objs(&inner)))
+        };
+        assert_eq!(nested(DEPTH - 1), "shown");
+        assert!(nested(DEPTH).starts_with("<Objs"));
+    }
+
+    #[test]
+    fn only_so_much_is_read_and_only_so_much_comes_out() {
+        let ends_in_mark = |text: &str| text.len() <= LONGEST && text.ends_with(CUT);
+        let plain = "a".repeat(LONGEST);
+        assert_eq!(read(&plain), plain, "exactly as much as is allowed");
+        assert!(ends_in_mark(&read(&format!("{plain}b"))));
+        // Each of these bytes is three when it is shown.
+        let shown = clixml_text(&vec![0xff; LONGEST / 2]);
+        assert!(ends_in_mark(&shown) && shown.len() > LONGEST - 10);
+        // A character across the limit is left out whole.
+        let wide = format!("{}\u{1f600}", "a".repeat(LONGEST - 2));
+        assert!(!read(&wide).contains('\u{fffd}'));
+    }
+
+    #[test]
+    fn of_a_document_beyond_the_limit_the_records_before_it_are_read() {
+        let record = format!("<S S=\"Error\">line_x000D__x000A_{}</S>", "x".repeat(1_000));
+        let text = format!("#< CLIXML\n{}", objs(&record.repeat(LONGEST / record.len() + 1)));
+        assert!(text.len() > LONGEST);
+        let shown = read(&text);
+        assert!(shown.starts_with("line\r\nxxx") && shown.ends_with(CUT));
+        // The last one that fits begins a document's head later.
+        assert_eq!(shown.matches("line\r\n").count(), LONGEST / record.len());
     }
 
     #[test]

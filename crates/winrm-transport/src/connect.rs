@@ -84,11 +84,8 @@ async fn resolve(settings: &Settings, until: Instant) -> Result<Vec<SocketAddr>,
         .map_err(|source| unresolved(settings, source))?
         .take(MAX_ADDRESSES)
         .collect();
-    match addresses
-        .iter()
-        .find(|address| !settings.allowed_networks.contains(address.ip()))
-    {
-        Some(address) => Err(Error::AddressNotAllowed { address: *address }),
+    match settings.allowed_networks.find_outside(&addresses) {
+        Some(address) => Err(Error::AddressNotAllowed { address }),
         None => Ok(addresses),
     }
 }

@@ -214,7 +214,8 @@ pub enum Error {
         /// The message that was refused.
         step: &'static str,
     },
-    /// Kerberos did not come about, though not for the credentials: a name, a clock or a key has to be put right.
+    /// Kerberos did not come about, though not for the credentials: a name, a clock or a key has to be put right, or
+    /// no KDC answers.
     #[error("kerberos for {service}")]
     Kerberos {
         /// Such as `HTTP/host`.
@@ -360,7 +361,7 @@ impl Error {
             },
             Self::InsecureBasicRefused => "insecure_basic_refused",
             Self::Unauthorized { .. } => "unauthorized",
-            Self::Kerberos { .. } => "kerberos",
+            Self::Kerberos { source, .. } => source.code(),
             Self::AccessDenied { .. } => "access_denied",
             Self::Downgrade { .. } => "downgrade",
             Self::NotWinRm { .. } => "not_winrm",
@@ -389,12 +390,12 @@ impl Error {
                 ..
             } => true,
             Self::Fault { code, .. } => crate::soap::codes::is_operation_timeout(*code),
+            Self::Kerberos { source, .. } => source.is_transient(),
             Self::CommandRefused(_)
             | Self::AddressNotAllowed { .. }
             | Self::Tls { .. }
             | Self::InsecureBasicRefused
             | Self::Unauthorized { .. }
-            | Self::Kerberos { .. }
             | Self::AccessDenied { .. }
             | Self::Downgrade { .. }
             | Self::NotWinRm { .. }

@@ -4,6 +4,8 @@
 //! the connection by value and gives it back with a complete answer. Whatever else happens, a dropped future
 //! included, ends the connection.
 
+mod wire;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,27 +20,29 @@ use hyper::{Method, Request, Response};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, timeout};
-use tokio_util::task::AbortOnDropHandle;
 
+pub(crate) use crate::challenge::{challenges, offered};
 use crate::connect::Stream;
 use crate::error::{Error, LostBecause, Stage};
 use crate::peer::{Counters, Peer};
 use crate::sealed::{self, Protection, UnsealError};
-use crate::soap::{self, Element, Fault};
+use crate::soap::{self, Document, Fault};
+
+use self::wire::Wire;
 
 pub(crate) const SOAP: &str = "application/soap+xml;charset=UTF-8";
 
 /// Bytes of an answer for which room is made at once when they are announced.
 const USUAL_ANSWER: u64 = 16 * 1024;
-/// Pieces that one answer may come in: ten times what the largest one takes in packets. Each costs two tasks a
-/// switch, so that an answer in chunks of one byte would keep a core busy for half a minute.
+/// Pieces that one answer may come in: ten times what the largest one takes in packets. Each costs a turn of the
+/// connection's work, so that an answer in chunks of one byte would keep a core busy for long.
 const MAX_PIECES: usize = 16 * 1024;
 
 /// An open connection.
 pub(crate) struct Connection {
     peer: Arc<Peer>,
     sender: SendRequest<Full<Bytes>>,
-    _driver: AbortOnDropHandle<()>,
+    wire: Wire,
     /// Present once authentication has been completed over plain HTTP, except with Basic.
     pub(crate) sealer: Option<Box<dyn Protection>>,
     /// Sent with every request: Basic only.
@@ -52,12 +56,12 @@ pub(crate) struct Connection {
 pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) headers: HeaderMap,
-    pub(crate) body: Bytes,
+    pub(crate) body: Vec<u8>,
 }
 
 /// What a host said to a SOAP request.
 pub(crate) enum Reply {
-    Envelope(Element),
+    Envelope(Document),
     Fault(Fault),
 }
 
@@ -89,21 +93,21 @@ impl Connection {
             during: Stage::Connect,
             source: LostBecause::Transport(error),
         };
-        let (sender, driver, channel_binding) = match stream {
+        let (sender, wire, channel_binding) = match stream {
             Stream::Plain(tcp) => {
-                let (sender, driver) = drive(tcp).await.map_err(lost)?;
-                (sender, driver, None)
+                let (sender, wire) = drive(tcp).await.map_err(lost)?;
+                (sender, wire, None)
             }
             Stream::Tls(tls, binding) => {
-                let (sender, driver) = drive(tls).await.map_err(lost)?;
-                (sender, driver, Some(binding))
+                let (sender, wire) = drive(tls).await.map_err(lost)?;
+                (sender, wire, Some(binding))
             }
         };
         let last_used = Instant::now();
         Ok(Self {
             peer,
             sender,
-            _driver: driver,
+            wire,
             sealer: None,
             authorization: None,
             channel_binding,
@@ -123,14 +127,16 @@ impl Connection {
         request: &soap::request::Request,
     ) -> Result<(Self, Reply), ExchangeError> {
         // Nothing may be sealed before it is sure to be sent: both sides count.
-        self.sender.ready().await.map_err(|_| ExchangeError::NotSent)?;
+        let ready = self.wire.until(self.sender.ready()).await;
+        ready.map_err(|_| ExchangeError::NotSent)?;
         let (content_type, body) = match &mut self.sealer {
             Some(sealer) => (sealer.content_type(), sealed::wrap(&mut **sealer, &request.xml)),
             None => (SOAP, request.xml.clone().into_bytes()),
         };
         let answer = self.post(during, "/wsman", content_type, None, body).await?;
-        let envelope = self.open(during, &answer)?;
-        let root = soap::parse(&envelope, &self.peer.settings.limits)
+        let status = answer.status;
+        let envelope = self.open(during, answer)?;
+        let root = soap::parse(envelope, &self.peer.settings.limits)
             .map_err(|soap::Malformed(what)| ExchangeError::protocol(during, what))?;
         let fault = Fault::find(&root);
         match soap::relates_to(&root) {
@@ -146,7 +152,7 @@ impl Connection {
         }
         match fault {
             Some(fault) => Ok((self, Reply::Fault(fault))),
-            None if answer.status == 200 => Ok((self, Reply::Envelope(root))),
+            None if status == 200 => Ok((self, Reply::Envelope(root))),
             None => Err(ExchangeError::protocol(during, "error status without a fault")),
         }
     }
@@ -194,18 +200,22 @@ impl Connection {
     }
 
     async fn send(&mut self, during: Stage, request: Request<Full<Bytes>>) -> Result<Answer, ExchangeError> {
-        self.sender.ready().await.map_err(|_| ExchangeError::NotSent)?;
-        Counters::add(&self.peer.counters.requests);
-        let response = match self.sender.try_send_request(request).await {
-            Ok(response) => response,
-            Err(error) if error.message().is_some() => return Err(ExchangeError::NotSent),
-            Err(error) => return Err(ExchangeError::lost(during, error.into_error().into())),
+        let (sender, peer) = (&mut self.sender, &self.peer);
+        let answered = async {
+            sender.ready().await.map_err(|_| ExchangeError::NotSent)?;
+            Counters::add(&peer.counters.requests);
+            let response = match sender.try_send_request(request).await {
+                Ok(response) => response,
+                Err(error) if error.message().is_some() => return Err(ExchangeError::NotSent),
+                Err(error) => return Err(ExchangeError::lost(during, error.into_error().into())),
+            };
+            collect(response, peer.settings.limits.answer_bytes, during).await
         };
-        collect(response, self.peer.settings.limits.answer_bytes, during).await
+        self.wire.until(answered).await
     }
 
     /// Judges the status, then gives the plain text of the body.
-    fn open(&mut self, during: Stage, answer: &Answer) -> Result<Vec<u8>, ExchangeError> {
+    fn open(&mut self, during: Stage, answer: Answer) -> Result<Vec<u8>, ExchangeError> {
         match answer.status {
             401 => {
                 return Err(ExchangeError::Unauthenticated {
@@ -215,11 +225,10 @@ impl Connection {
             200 | 400 | 500 => {}
             status => return Err(ExchangeError::Failed(refusal(status, &answer.headers, during))),
         }
-        let kind = content_type(&answer.headers);
         let Some(sealer) = &mut self.sealer else {
-            return plain(during, answer, &kind);
+            return plain(during, answer);
         };
-        if kind.starts_with("multipart/encrypted") {
+        if is_of_type(&answer.headers, "multipart/encrypted") {
             return sealed::unwrap(&mut **sealer, &answer.body).map_err(|error| {
                 ExchangeError::protocol(
                     during,
@@ -241,9 +250,12 @@ impl Connection {
     }
 }
 
-fn plain(during: Stage, answer: &Answer, kind: &str) -> Result<Vec<u8>, ExchangeError> {
-    if kind.starts_with("application/soap+xml") || kind.starts_with("text/xml") {
-        return Ok(answer.body.to_vec());
+fn plain(during: Stage, answer: Answer) -> Result<Vec<u8>, ExchangeError> {
+    if ["application/soap+xml", "text/xml"]
+        .iter()
+        .any(|kind| is_of_type(&answer.headers, kind))
+    {
+        return Ok(answer.body);
     }
     if answer.body.is_empty() {
         // AllowUnencrypted=false looks like this.
@@ -258,19 +270,19 @@ fn plain(during: Stage, answer: &Answer, kind: &str) -> Result<Vec<u8>, Exchange
     }))
 }
 
-async fn drive<S>(stream: S) -> hyper::Result<(SendRequest<Full<Bytes>>, AbortOnDropHandle<()>)>
+async fn drive<S>(stream: S) -> hyper::Result<(SendRequest<Full<Bytes>>, Wire)>
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     let mut builder = http1::Builder::new();
     builder.max_buf_size(64 * 1024).max_headers(64);
     let (sender, connection) = builder.handshake(TokioIo::new(stream)).await?;
-    let driver = tokio::spawn(async move {
+    let wire = Wire::start(async move {
         if let Err(error) = connection.await {
             tracing::debug!(%error, "connection ended");
         }
     });
-    Ok((sender, AbortOnDropHandle::new(driver)))
+    Ok((sender, wire))
 }
 
 async fn collect(response: Response<Incoming>, limit: usize, during: Stage) -> Result<Answer, ExchangeError> {
@@ -300,7 +312,7 @@ async fn collect(response: Response<Incoming>, limit: usize, during: Stage) -> R
     Ok(Answer {
         status: head.status.as_u16(),
         headers: head.headers,
-        body: body.into(),
+        body,
     })
 }
 
@@ -322,30 +334,10 @@ pub(crate) fn refusal(status: u16, headers: &HeaderMap, during: Stage) -> Error 
     }
 }
 
-fn content_type(headers: &HeaderMap) -> String {
-    let value = headers
-        .get(CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok())
-        .unwrap_or_default();
-    value.trim().to_ascii_lowercase()
-}
-
-/// The schemes of `WWW-Authenticate`, one header each or a comma list, without their tokens.
-pub(crate) fn offered(headers: &HeaderMap) -> Vec<String> {
-    challenges(headers)
-        .map(|(scheme, _)| scheme.chars().take(64).collect())
-        .take(16)
-        .collect()
-}
-
-/// Scheme and rest of each challenge.
-pub(crate) fn challenges(headers: &HeaderMap) -> impl Iterator<Item = (&str, &str)> {
-    headers
-        .get_all(hyper::header::WWW_AUTHENTICATE)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .map(str::trim)
-        .filter(|part| !part.is_empty())
-        .map(|part| part.split_once(' ').unwrap_or((part, "")))
+/// Whether the content type begins with `kind`; parameters follow.
+fn is_of_type(headers: &HeaderMap, kind: &str) -> bool {
+    let value = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    value
+        .and_then(|value| value.trim().get(..kind.len()))
+        .is_some_and(|begin| begin.eq_ignore_ascii_case(kind))
 }

@@ -111,6 +111,7 @@ mod peer;
 mod sealed;
 mod soap;
 
+mod challenge;
 mod connect;
 mod handshake;
 mod kerberos;

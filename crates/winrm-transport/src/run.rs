@@ -17,7 +17,7 @@ use crate::error::{Error, LostBecause, Stage};
 use crate::exchange::Reply;
 use crate::peer::Whereabouts;
 use crate::session::{Session, refused};
-use crate::soap::{self, Element, codes, request};
+use crate::soap::{self, Document, codes, request};
 
 use self::collect::Collected;
 use self::stream::{Chunk, Stream};
@@ -140,7 +140,7 @@ async fn start(
     command: &Command,
     words: &[String],
     progress: &Progress,
-) -> Result<Option<Element>, Error> {
+) -> Result<Option<Document>, Error> {
     let mut again = true;
     loop {
         let shell = session.shell_for(&progress.at, command).await?;
@@ -162,7 +162,7 @@ async fn start(
                     ..
                 },
             ) => {
-                return find_out(session, progress, &shell, &id, error).await;
+                return Box::pin(find_out(session, progress, &shell, &id, error)).await;
             }
             Err(error) => {
                 if error.effect() == crate::Effect::None {
@@ -173,14 +173,14 @@ async fn start(
         };
         if codes::is_operation_timeout(fault.code) {
             let error = refused(fault, Stage::Command);
-            return find_out(session, progress, &shell, &id, error).await;
+            return Box::pin(find_out(session, progress, &shell, &id, error)).await;
         }
         progress.with(|state| state.sent = None);
         match refused(fault, Stage::Command) {
             // The command did not start: a new shell, once.
             Error::ShellGone { .. } if again => session.forget_shell(&shell),
             // Nor did it here. What was freed may have made room.
-            Error::Quota { .. } if again && session.recycle(&progress.at).await => {}
+            Error::Quota { .. } if again && Box::pin(session.recycle(&progress.at)).await => {}
             error => return Err(error),
         }
         again = false;
@@ -194,7 +194,7 @@ async fn find_out(
     shell: &str,
     id: &str,
     lost: Error,
-) -> Result<Option<Element>, Error> {
+) -> Result<Option<Document>, Error> {
     tracing::debug!(error = %lost, "answer to command lost, asking for its output");
     progress.with(|state| state.started = true);
     let request = request::receive(&session.peer.addressing, shell, id);
@@ -286,7 +286,7 @@ struct Step {
     empty: bool,
 }
 
-fn take(envelope: &Element, progress: &Progress) -> Result<Step, Error> {
+fn take(envelope: &Document, progress: &Progress) -> Result<Step, Error> {
     progress.with(|state| {
         let id = state.sent.as_ref().map_or("", |(_, id)| id.as_str());
         let answer = soap::decode_receive(envelope, id).map_err(|e| protocol(e, Stage::Receive))?;

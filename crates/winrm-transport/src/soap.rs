@@ -4,16 +4,21 @@
 
 mod answer;
 pub(crate) mod codes;
+mod document;
 mod fault;
 mod reader;
 pub(crate) mod request;
+mod scope;
 
 pub(crate) use answer::{
     ReceiveAnswer, ShellEntry, command_id, decode_identity, decode_instance, decode_receive, decode_shells,
     relates_to, shell_id,
 };
+pub(crate) use document::Document;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) use document::Element;
 pub(crate) use fault::Fault;
-pub(crate) use reader::{Element, parse};
+pub(crate) use reader::parse;
 
 /// A document that is not what it should be. The text names the rule, never the content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

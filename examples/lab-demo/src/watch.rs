@@ -117,9 +117,10 @@ impl<'a> Watch<'a> {
         for (reservation, course) in self.day.reservations.iter().zip(&mut self.courses) {
             if !course.is_settled() {
                 let id = ReservationId::parse(reservation.id)?;
-                let item = self.lab.site.reservations.find_work(&id).await;
-                let item = item.with_context(|| format!("read reservation {}", reservation.id))?;
-                course.update(&item.with_context(|| format!("reservation {} is gone", reservation.id))?);
+                let found = self.lab.site.reservations.find_work(&[id]).await;
+                let found = found.with_context(|| format!("read reservation {}", reservation.id))?;
+                let item = found.first();
+                course.update(item.with_context(|| format!("reservation {} is gone", reservation.id))?);
             }
             if let Some(host) = self.lab.host(reservation.host)
                 && course.is_in_steady_use(reservation, now)

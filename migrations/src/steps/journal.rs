@@ -72,6 +72,13 @@ pub(super) const STEPS: &[Step] = &[
             definition: host_state,
         },
     },
+    Step {
+        name: "m019_ops_host_timings",
+        change: Change::Table {
+            table: "ops_host_timings",
+            definition: host_timings,
+        },
+    },
 ];
 
 /// `lease_until` is in milliseconds of the database's clock; `fence` grows with each change of holder.
@@ -119,6 +126,15 @@ fn host_state(d: &Dialect) -> String {
          local_mode BOOLEAN NULL, local_session BOOLEAN NULL, reported_at DATETIME(6) NULL, \
          clock_offset_ms BIGINT NULL, last_forced_logoff_ts DATETIME(6) NULL, \
          last_heartbeat_id BIGINT NULL, updated_at DATETIME(6) NOT NULL){engine}",
+        engine = d.engine_exact,
+    )
+}
+
+/// The newest samples of each kind as a JSON list of milliseconds; `host` is the name in lower case.
+fn host_timings(d: &Dialect) -> String {
+    format!(
+        "(host VARCHAR(128) NOT NULL PRIMARY KEY, wake_ms TEXT NOT NULL, prepare_ms TEXT NOT NULL, \
+         lead_ms BIGINT NOT NULL, updated_at DATETIME(6) NOT NULL){engine}",
         engine = d.engine_exact,
     )
 }

@@ -2,6 +2,7 @@
 
 mod journal;
 mod older;
+mod workers;
 
 use sea_orm_migration::async_trait::async_trait;
 use sea_orm_migration::sea_orm::DbErr;
@@ -13,6 +14,7 @@ pub(crate) fn all() -> Vec<Box<dyn MigrationTrait>> {
     older::STEPS
         .iter()
         .chain(journal::STEPS)
+        .chain(workers::STEPS)
         .map(|step| Box::new(*step) as Box<dyn MigrationTrait>)
         .collect()
 }

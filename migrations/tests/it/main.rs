@@ -19,7 +19,13 @@ const OLDER: [&str; 5] = [
     "lab_reservations",
 ];
 /// Tables that are ours.
-const OURS: [&str; 4] = ["ops_leases", "ops_operations", "ops_attempts", "ops_host_state"];
+const OURS: [&str; 5] = [
+    "ops_leases",
+    "ops_operations",
+    "ops_attempts",
+    "ops_host_state",
+    "ops_host_timings",
+];
 
 async fn run_sql(db: &Database, sql: &str) -> u64 {
     match db.connection().execute_unprepared(sql).await {

@@ -8,7 +8,8 @@ each_backend! {
     async fn an_empty_schema_gets_every_table_and_the_next_run_does_nothing(test) {
         let db = test.database();
         let first = migrations::run(db.connection()).await.unwrap();
-        assert_eq!((first.applied.len(), first.already), (18, 0));
+        let all = first.applied.len();
+        assert_eq!((all >= 19, first.already), (true, 0));
         for table in OLDER.iter().chain(&OURS) {
             assert_eq!(
                 count(db, &format!("SELECT COUNT(*) FROM {table}")).await,
@@ -17,7 +18,7 @@ each_backend! {
             );
         }
         let second = migrations::run(db.connection()).await.unwrap();
-        assert_eq!((second.applied.len(), second.already), (0, 18));
+        assert_eq!((second.applied.len(), second.already), (0, all));
         db.ping().await.unwrap();
     }
 
@@ -36,23 +37,18 @@ each_backend! {
             applied.extend(start.await.unwrap().unwrap().applied);
         }
         let distinct: BTreeSet<&String> = applied.iter().collect();
-        assert_eq!(
-            (applied.len(), distinct.len()),
-            (18, 18),
-            "each migration ran once"
-        );
-        assert_eq!(
-            count(test.database(), "SELECT COUNT(*) FROM ops_migrations").await,
-            18
-        );
+        assert_eq!(applied.len(), distinct.len(), "each migration ran once");
+        let recorded = count(test.database(), "SELECT COUNT(*) FROM ops_migrations").await;
+        assert_eq!(usize::try_from(recorded).unwrap(), applied.len());
     }
 
     async fn a_run_that_died_before_it_was_recorded_is_simply_repeated(test) {
         let db = test.database();
-        migrations::run(db.connection()).await.unwrap();
+        let first = migrations::run(db.connection()).await.unwrap();
         run_sql(db, "INSERT INTO ops_leases (name, fence) VALUES ('host:a', 3)").await;
         run_sql(db, "DELETE FROM ops_migrations").await;
-        assert_eq!(migrations::run(db.connection()).await.unwrap().applied.len(), 18);
+        let again = migrations::run(db.connection()).await.unwrap();
+        assert_eq!(again.applied, first.applied);
         assert_eq!(
             count(db, "SELECT COUNT(*) FROM ops_leases WHERE fence = 3").await,
             1

@@ -1,5 +1,6 @@
 //! The routes of the contract, each in a file of its own.
 
+mod explain;
 mod health;
 mod heartbeat;
 mod reservations;
@@ -7,6 +8,7 @@ mod steps;
 mod timeline;
 mod winrm;
 mod wol;
+mod workers;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
@@ -30,6 +32,11 @@ pub(crate) fn router(app: App) -> Router {
         .route("/api/reservations/start", post(reservations::start))
         .route("/api/reservations/end", post(reservations::end))
         .route("/api/reservations/timeline", get(timeline::show))
+        .route("/api/reservations/{id}/explain", get(explain::reservation))
+        .route("/api/hosts/{name}/explain", get(explain::host))
+        .route("/api/workers", get(workers::list))
+        .route("/api/workers/{name}/cordon", post(workers::cordon))
+        .route("/api/workers/{name}/uncordon", post(workers::uncordon))
         .route_layer(from_fn_with_state(check, require_token));
     let open = Router::new().route("/health", get(health::show));
     let all = open.merge(guarded);

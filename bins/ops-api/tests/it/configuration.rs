@@ -45,6 +45,10 @@ async fn every_problem_of_the_hosts_is_named_at_once_with_host_and_key() {
             json!({"heartbeat_path": "C:\\a\"b\\heartbeat.json"}),
         ));
         entries.push(entry("credssp-host", json!({"winrm_transport": "credssp"})));
+        entries.push(entry("no-realm", json!({"winrm_transport": "kerberos"})));
+        entries.push(entry("no-files", json!({"winrm_transport": "certificate"})));
+        let gone = json!({"winrm_transport": "certificate", "winrm_client_cert": "/gone.pem", "winrm_client_key": "/gone.key"});
+        entries.push(entry("gone-files", gone));
         entries.push(entry("clear-text", json!({"winrm_transport": "basic"})));
         entries.push(entry("far-away", json!({"address": "8.8.8.8"})));
         entries.push(json!({"address": "127.0.0.1", "winrm_user": "u", "winrm_pass": "p"}));
@@ -60,14 +64,18 @@ async fn every_problem_of_the_hosts_is_named_at_once_with_host_and_key() {
         ("bad-port", "winrm_port"),
         ("bad-wol-port", "wol_port"),
         ("credssp-host", "winrm_transport"),
-        ("hosts[11]", "name"),
+        ("no-realm", "winrm_user"),
+        ("no-realm", "winrm_kerberos_host"),
+        ("no-files", "winrm_client_cert"),
+        ("no-files", "winrm_client_key"),
+        ("hosts[14]", "name"),
     ] {
         assert!(
             said.contains(&format!("host {host:?}, key {key:?}")),
             "{host} {key}: {said}"
         );
     }
-    assert!(said.contains("hosts[12]"), "{said}");
+    assert!(said.contains("hosts[15]"), "{said}");
     assert!(
         said.contains("NOBODY_SET_THIS"),
         "the missing variable is named: {said}"
@@ -76,6 +84,7 @@ async fn every_problem_of_the_hosts_is_named_at_once_with_host_and_key() {
     for (host, key) in [
         ("quoted-path", "heartbeat_path"),
         ("clear-text", "winrm_transport"),
+        ("gone-files", "winrm_client_cert"),
         ("far-away", "address"),
     ] {
         assert!(

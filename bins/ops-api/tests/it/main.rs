@@ -11,10 +11,13 @@ mod harness;
 mod http;
 mod service;
 
+mod abandoned;
 mod claims;
 mod configuration;
+mod explain;
 mod health;
 mod heartbeat;
+mod proofs;
 mod refused_orders;
 mod reservations;
 mod secrets;
@@ -24,6 +27,7 @@ mod together;
 mod token;
 mod winrm;
 mod wol;
+mod workers;
 
 /// The program under test.
 const API: &str = env!("CARGO_BIN_EXE_ops-api");

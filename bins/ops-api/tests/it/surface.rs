@@ -13,7 +13,7 @@ const POSTS: [&str; 5] = [
     "/api/reservations/start",
     "/api/reservations/end",
 ];
-const GETS: [&str; 2] = ["/health", "/api/reservations/timeline"];
+const GETS: [&str; 3] = ["/health", "/api/reservations/timeline", "/api/workers"];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn unknown_paths_and_wrong_methods_are_told_in_json() {

@@ -10,16 +10,26 @@
 )]
 mod harness;
 
+mod clocks;
 mod configuration;
 mod crashes;
+mod crowd;
+mod database_lost;
+mod idle_power;
+mod killed;
+mod leads;
 mod local_mode;
 mod mainline;
 mod neighbours;
 mod outages;
+mod pacing;
 mod polling;
+mod pooling;
 mod refusals;
 mod running;
 mod sharing;
+mod unmapped;
+mod workers;
 
 /// The program under test.
 const SCHEDULER: &str = env!("CARGO_BIN_EXE_ops-scheduler");

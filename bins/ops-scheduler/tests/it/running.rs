@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
+use lab_model::ReservationId;
 use ops_runtime::{Site, SiteHandle};
 use ops_scheduler::Scheduler;
+use serde_json::Value;
 use store_support::Database;
 use tokio_util::sync::CancellationToken;
 
@@ -24,6 +26,15 @@ impl Running {
 
     pub(crate) async fn site(&self) -> Arc<Site> {
         self.handle.opened().await.unwrap()
+    }
+
+    /// What it answers whoever asks about a reservation.
+    pub(crate) async fn explain(&self, id: &str) -> Value {
+        let site = self.site().await;
+        let id = ReservationId::parse(id).unwrap();
+        let hosts = site.catalog.current();
+        let found = site.engine.explain_reservation(&id, &*hosts).await.unwrap();
+        serde_json::to_value(found.unwrap()).unwrap()
     }
 
     pub(crate) async fn stop(self) {

@@ -189,6 +189,9 @@ impl Call<'_> {
         if mine >= limit {
             return Err(SoapFault::too_many_shells(limit));
         }
+        if state.shells.all().any(|s| s.id == shell.id) {
+            return Err(SoapFault::bad_body("the host has a shell with this ShellId"));
+        }
         state.shells.add(shell);
         drop(state);
         count(&self.host.counts.shells_created);
@@ -207,7 +210,14 @@ impl Call<'_> {
                 .map(|v| (v.attribute("Name").unwrap_or_default().to_owned(), v.text.clone()))
                 .collect()
         });
-        let id = Uuid::new_v4().to_string().to_uppercase();
+        let chosen = asked
+            .attribute("ShellId")
+            .filter(|_| self.host.spec.takes_shell_ids);
+        let id = match chosen {
+            Some(chosen) => Uuid::parse_str(chosen).map_err(|_| SoapFault::bad_body("ShellId is no UUID"))?,
+            None => Uuid::new_v4(),
+        };
+        let id = id.to_string().to_uppercase();
         let now = Instant::now();
         Ok(Shell {
             name: asked.attribute("Name").map(str::to_owned),

@@ -49,6 +49,35 @@ async fn a_command_runs_from_create_to_delete() {
 }
 
 #[tokio::test]
+async fn a_shell_gets_the_id_that_the_client_asks_for_once() {
+    const WANTED: &str = "0F0E0D0C-0B0A-4908-8706-050403020100";
+    let asking = |id: &str| {
+        let body = create()
+            .body
+            .replace("<r:Shell>", &format!("<r:Shell ShellId=\"{id}\">"));
+        Call { body, ..create() }
+    };
+    let (_farm, host) = start(plain("a")).await;
+    let mut client = Client::connect(&host).await.unwrap();
+    let reply = client.send(&asking(&WANTED.to_lowercase())).await.unwrap();
+    assert_eq!(between(&reply.body, "<rsp:ShellId>", "<"), Some(WANTED));
+    assert_eq!(client.run(WANTED, &format!("{PROGRAM} status-json")).await.0, 0);
+    for id in [WANTED, "no uuid"] {
+        assert_eq!(client.send(&asking(id)).await.unwrap().status, 500, "{id}");
+    }
+    assert_eq!((host.counts().shells_created, host.counts().open_shells), (1, 1));
+
+    let mut spec = plain("b");
+    spec.takes_shell_ids = false;
+    let (_farm, host) = start(spec).await;
+    let mut client = Client::connect(&host).await.unwrap();
+    let reply = client.send(&asking(WANTED)).await.unwrap();
+    let given = between(&reply.body, "<rsp:ShellId>", "<").unwrap();
+    assert_ne!(given, WANTED);
+    assert_eq!(client.run(given, &format!("{PROGRAM} status-json")).await.0, 0);
+}
+
+#[tokio::test]
 async fn an_unknown_shell_or_command_is_answered_by_its_fault() {
     let (_farm, host) = start(plain("a")).await;
     let mut client = Client::connect(&host).await.unwrap();

@@ -1,19 +1,16 @@
 //! One entry of `hosts.json`: which keys there are, their defaults, and what may be shown of them.
 
 use std::net::Ipv4Addr;
-use std::path::PathBuf;
 
 use serde_json::{Map, Value, json};
 use wol::{MacAddr, SecureOn};
 
 use super::parse::{Keys, type_of};
-use super::{
-    DEFAULT_EVENTS_PATH, DEFAULT_HEARTBEAT_PATH, DEFAULT_LABSTATION_EXE, Host, Problem, Transport,
-    WakeAccess, WinrmAccess, WinrmTrust,
-};
+use super::winrm;
+use super::{DEFAULT_EVENTS_PATH, DEFAULT_HEARTBEAT_PATH, DEFAULT_LABSTATION_EXE, Host, Problem, WakeAccess};
 use crate::{HostName, LabId};
 
-const KNOWN_KEYS: &[&str] = &[
+pub(super) const KNOWN_KEYS: &[&str] = &[
     "name",
     "address",
     "winrm_user",
@@ -25,6 +22,11 @@ const KNOWN_KEYS: &[&str] = &[
     "winrm_ca_file",
     "winrm_cert_sha256",
     "tls_server_name",
+    "winrm_realm",
+    "winrm_kdc",
+    "winrm_kerberos_host",
+    "winrm_client_cert",
+    "winrm_client_key",
     "mac",
     "broadcast",
     "wol_port",
@@ -67,7 +69,7 @@ pub(super) fn read(
     if address.is_none() && map.get("address").is_none_or(Value::is_null) {
         keys.problem("address", "is missing");
     }
-    let winrm = winrm(&mut keys);
+    let winrm = winrm::access(&mut keys, address.as_deref());
     let wake = wake(&mut keys);
     let ping_target = keys.parsed("ping_target", check_address);
     let labs = labs(&mut keys);
@@ -97,79 +99,6 @@ pub(super) fn read(
         labs,
         extra: extra.map(|(key, value)| (key.clone(), value.clone())).collect(),
     })
-}
-
-fn winrm(keys: &mut Keys<'_>) -> Option<WinrmAccess> {
-    let before = keys.problems.len();
-    let user = keys.secret("winrm_user");
-    let password = keys.secret("winrm_pass");
-    for (key, value) in [("winrm_user", &user), ("winrm_pass", &password)] {
-        if value.is_none() && keys.problems.len() == before {
-            keys.problem(key, "is missing or empty");
-        }
-    }
-    let word = keys
-        .text("winrm_transport")
-        .map_or_else(|| "ntlm".to_owned(), |word| word.to_lowercase());
-    let transport = match word.as_str() {
-        "ntlm" => Some(Transport::Ntlm),
-        "negotiate" => Some(Transport::Negotiate),
-        "basic" | "plaintext" | "ssl" => Some(Transport::Basic),
-        "credssp" => {
-            keys.problem(
-                "winrm_transport",
-                "\"credssp\" hands the password to the host and is not supported; use \"ntlm\"",
-            );
-            None
-        }
-        "kerberos" | "certificate" => {
-            keys.problem(
-                "winrm_transport",
-                format!("{word:?} is not supported by this release; use \"ntlm\""),
-            );
-            None
-        }
-        _ => {
-            keys.problem(
-                "winrm_transport",
-                format!("{word:?} is none of ntlm, negotiate, basic, plaintext, ssl"),
-            );
-            None
-        }
-    };
-    let given_port = keys
-        .number("winrm_port", 1..=65_535)
-        .and_then(|port| u16::try_from(port).ok());
-    let asked = keys.switch("winrm_use_ssl").or_else(|| keys.switch("use_ssl"));
-    let use_tls = asked.unwrap_or(word == "ssl" || given_port == Some(5986));
-    let trust = trust(keys);
-    let tls_server_name = keys.parsed("tls_server_name", check_address);
-    Some(WinrmAccess {
-        user: user?,
-        password: password?.into(),
-        transport: transport?,
-        port: given_port.unwrap_or(if use_tls { 5986 } else { 5985 }),
-        use_tls,
-        trust,
-        tls_server_name,
-    })
-}
-
-fn trust(keys: &mut Keys<'_>) -> WinrmTrust {
-    let ca_file = keys.text("winrm_ca_file").map(PathBuf::from);
-    let pin = keys.parsed("winrm_cert_sha256", parse_sha256);
-    match (ca_file, pin) {
-        (Some(_), Some(_)) => {
-            keys.problem(
-                "winrm_cert_sha256",
-                "is given together with winrm_ca_file; choose one",
-            );
-            WinrmTrust::SystemRoots
-        }
-        (Some(file), None) => WinrmTrust::CaFile(file),
-        (None, Some(pin)) => WinrmTrust::PinnedSha256(pin),
-        (None, None) => WinrmTrust::SystemRoots,
-    }
 }
 
 fn wake(keys: &mut Keys<'_>) -> WakeAccess {
@@ -227,7 +156,7 @@ fn parse_ipv4(text: &str) -> Result<Ipv4Addr, String> {
 }
 
 /// An IP address, or a name of DNS characters: nothing that a resolver, a URL or a log could read otherwise.
-fn check_address(text: &str) -> Result<String, String> {
+pub(super) fn check_address(text: &str) -> Result<String, String> {
     let is_name = text.len() <= 253
         && !text.starts_with('-')
         && text
@@ -250,29 +179,11 @@ fn check_interface(text: &str) -> Result<String, String> {
     }
 }
 
-fn parse_sha256(text: &str) -> Result<[u8; 32], String> {
-    let hex: String = text.chars().filter(|c| !matches!(c, ':' | ' ' | '-')).collect();
-    let mut pin = [0; 32];
-    if hex.len() != 64 || !hex.is_ascii() {
-        return Err(format!("must be 64 hex digits, has {}", hex.chars().count()));
-    }
-    for (byte, pair) in pin.iter_mut().zip(hex.as_bytes().chunks(2)) {
-        let pair = std::str::from_utf8(pair).unwrap_or_default();
-        *byte = u8::from_str_radix(pair, 16).map_err(|_| format!("{pair:?} is no hex digit pair"))?;
-    }
-    Ok(pin)
-}
-
 pub(super) fn public_view(host: &Host) -> Value {
-    let transport = match host.winrm.transport {
-        Transport::Ntlm => "ntlm",
-        Transport::Negotiate => "negotiate",
-        Transport::Basic => "basic",
-    };
     let mut view = json!({
         "name": host.name,
         "address": host.address,
-        "winrm_transport": transport,
+        "winrm_transport": host.winrm.transport.word(),
         "winrm_port": host.winrm.port,
         "winrm_use_ssl": host.winrm.use_tls,
         "mac": host.wake.mac.map(|mac| mac.to_string()),

@@ -4,6 +4,7 @@ mod entry;
 mod parse;
 #[cfg(test)]
 mod tests;
+mod winrm;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -24,7 +25,7 @@ pub const DEFAULT_HEARTBEAT_PATH: &str = r"C:\LabStation\labstation\data\telemet
 pub const DEFAULT_EVENTS_PATH: &str = r"C:\LabStation\labstation\data\telemetry\session-guard-events.jsonl";
 
 /// How we prove who we are to WinRM; the words are those of the older inventory.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Transport {
     /// `ntlm`: NTLMv2 on the connection; over plain HTTP every body is sealed.
     Ntlm,
@@ -32,6 +33,44 @@ pub enum Transport {
     Negotiate,
     /// `basic`, `plaintext` and `ssl`: user and password in each request.
     Basic,
+    /// `kerberos`: a ticket of the account's domain; over plain HTTP every body is sealed.
+    Kerberos(KerberosAccess),
+    /// `certificate`: a TLS client certificate that the host maps to one of its local accounts.
+    Certificate(CertificateFiles),
+}
+
+impl Transport {
+    /// The word for it; `basic` for all that mean the same.
+    #[must_use]
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Ntlm => "ntlm",
+            Self::Negotiate => "negotiate",
+            Self::Basic => "basic",
+            Self::Kerberos(_) => "kerberos",
+            Self::Certificate(_) => "certificate",
+        }
+    }
+}
+
+/// Where tickets come from, and for whom.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KerberosAccess {
+    /// The account's realm, unless the account says it itself (`user@REALM`, `REALM\user`).
+    pub realm: Option<String>,
+    /// The KDCs of the realm as `host`, `host:port` or `[ipv6]:port`, at most 8. Empty: as `krb5.conf` says.
+    pub kdcs: Vec<String>,
+    /// The host's name in its service `HTTP/<name>`, when it is neither the name to verify nor the address.
+    pub service_host: Option<String>,
+}
+
+/// A client certificate and its key, both PEM; may be one file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CertificateFiles {
+    /// The certificate, followed by intermediate ones if there are any.
+    pub certificate: PathBuf,
+    /// The key, not encrypted.
+    pub key: PathBuf,
 }
 
 /// Whom we believe to be the host when TLS is used.
@@ -48,9 +87,9 @@ pub enum WinrmTrust {
 /// How WinRM on a host is reached.
 #[derive(Debug, Clone)]
 pub struct WinrmAccess {
-    /// `DOMAIN\user`, `user@realm` or `user`.
+    /// `DOMAIN\user`, `user@realm` or `user`. May be empty with [`Transport::Certificate`].
     pub user: String,
-    /// Never shown, not even by `Debug`.
+    /// Never shown, not even by `Debug`. Empty with [`Transport::Certificate`].
     pub password: SecretString,
     /// How the account is proved.
     pub transport: Transport,

@@ -29,8 +29,8 @@ fn an_entry_gets_the_defaults_of_the_contract() {
     let catalog = parse(&[entry(&json!({}))]).unwrap();
     let host = catalog.find("LAB-WS-01").unwrap();
     assert_eq!(
-        (host.winrm.port, host.winrm.use_tls, host.winrm.transport),
-        (5985, false, Transport::Ntlm)
+        (host.winrm.port, host.winrm.use_tls, &host.winrm.transport),
+        (5985, false, &Transport::Ntlm)
     );
     assert_eq!(
         (host.wake.port, host.wake.attempts, host.wake.broadcast),
@@ -99,6 +99,204 @@ fn every_wrong_key_is_named_with_its_host() {
             text.starts_with(&expected) && text.contains(part),
             "{keys} gave {text}"
         );
+    }
+}
+
+#[test]
+fn kerberos_takes_its_realm_and_its_names_from_the_entry() {
+    let domain = |keys: serde_json::Value| {
+        let mut entry = entry(&json!({"winrm_transport": "Kerberos", "address": "ws-01.lab.test"}));
+        entry
+            .as_object_mut()
+            .unwrap()
+            .extend(keys.as_object().unwrap().clone());
+        let catalog = parse(&[entry]).unwrap();
+        let host = &catalog.hosts()[0];
+        assert_eq!((host.winrm.port, host.winrm.use_tls), (5985, false));
+        assert_eq!(host.public_view()["winrm_transport"], "kerberos");
+        match &host.winrm.transport {
+            Transport::Kerberos(access) => access.clone(),
+            other => panic!("{other:?}"),
+        }
+    };
+    for user in ["svc@LAB.TEST", r"LAB.TEST\svc"] {
+        let access = domain(json!({"winrm_user": user}));
+        assert_eq!(
+            (access.realm, access.kdcs, access.service_host),
+            (None, vec![], None)
+        );
+    }
+    let access = domain(json!({
+        "winrm_realm": "LAB.TEST",
+        "winrm_kdc": ["dc1.lab.test", "10.0.0.1:88", "[fd00::1]:750", "fd00::2"],
+        "winrm_kerberos_host": "ws-01",
+    }));
+    assert_eq!(access.realm.as_deref(), Some("LAB.TEST"));
+    assert_eq!(
+        access.kdcs,
+        ["dc1.lab.test", "10.0.0.1:88", "[fd00::1]:750", "fd00::2"]
+    );
+    assert_eq!(access.service_host.as_deref(), Some("ws-01"));
+    assert_eq!(
+        domain(json!({"winrm_realm": "A", "winrm_kdc": "dc1"})).kdcs,
+        ["dc1"]
+    );
+    // An address is enough where the name to verify is given beside it.
+    domain(json!({"winrm_realm": "A", "address": "10.0.0.1", "tls_server_name": "ws-01"}));
+    domain(json!({"winrm_realm": "A", "address": "10.0.0.1", "winrm_kerberos_host": "10.0.0.1"}));
+}
+
+#[test]
+fn a_combination_that_kerberos_cannot_use_is_named() {
+    let nine: Vec<String> = (1..=9).map(|n| format!("dc{n}")).collect();
+    for (keys, key, part) in [
+        (json!({}), "winrm_user", "user@REALM"),
+        (json!({"winrm_user": r".\svc"}), "winrm_user", "no realm"),
+        (json!({"winrm_realm": "LAB TEST"}), "winrm_realm", "LAB TEST"),
+        (json!({"winrm_realm": 7}), "winrm_realm", "a number"),
+        (
+            json!({"winrm_realm": "A", "winrm_pass": null}),
+            "winrm_pass",
+            "missing",
+        ),
+        (
+            json!({"winrm_realm": "A", "winrm_kdc": "a:0"}),
+            "winrm_kdc",
+            "a:0",
+        ),
+        (
+            json!({"winrm_realm": "A", "winrm_kdc": ["dc1", ""]}),
+            "winrm_kdc",
+            "host:port",
+        ),
+        (
+            json!({"winrm_realm": "A", "winrm_kdc": ["dc1", 7]}),
+            "winrm_kdc",
+            "a number",
+        ),
+        (
+            json!({"winrm_realm": "A", "winrm_kdc": "[x]:88"}),
+            "winrm_kdc",
+            "[x]:88",
+        ),
+        (
+            json!({"winrm_realm": "A", "winrm_kdc": "http://dc1"}),
+            "winrm_kdc",
+            "http://dc1",
+        ),
+        (
+            json!({"winrm_realm": "A", "winrm_kdc": nine}),
+            "winrm_kdc",
+            "at most 8",
+        ),
+        (
+            json!({"winrm_realm": "A", "winrm_kerberos_host": "a/b"}),
+            "winrm_kerberos_host",
+            "a/b",
+        ),
+        (
+            json!({"winrm_realm": "A", "address": "10.0.0.11"}),
+            "winrm_kerberos_host",
+            "10.0.0.11 is none",
+        ),
+        (
+            json!({"winrm_realm": "A", "winrm_client_cert": "/a"}),
+            "winrm_client_cert",
+            "only used with winrm_transport \"certificate\"",
+        ),
+    ] {
+        let mut all = json!({"winrm_transport": "kerberos", "address": "ws-01"});
+        all.as_object_mut()
+            .unwrap()
+            .extend(keys.as_object().unwrap().clone());
+        let text = only_problem(&all);
+        let expected = format!("host \"lab-ws-01\", key {key:?}: ");
+        assert!(
+            text.starts_with(&expected) && text.contains(part),
+            "{keys} gave {text}"
+        );
+    }
+    let text = only_problem(&json!({"winrm_kdc": "dc1"}));
+    assert!(
+        text.contains("only used with winrm_transport \"kerberos\""),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_certificate_needs_its_files_and_tls_and_no_password() {
+    let files = json!({"winrm_client_cert": "/etc/c.pem", "winrm_client_key": "/etc/k.pem"});
+    let by_certificate = |keys: &serde_json::Value| {
+        let mut entry =
+            json!({"name": "lab-ws-01", "address": "10.0.0.11", "winrm_transport": "certificate"});
+        for more in [&files, keys] {
+            entry
+                .as_object_mut()
+                .unwrap()
+                .extend(more.as_object().unwrap().clone());
+        }
+        parse(&[entry])
+    };
+    let catalog = by_certificate(&json!({})).unwrap();
+    let host = &catalog.hosts()[0];
+    assert_eq!((host.winrm.port, host.winrm.use_tls), (5986, true));
+    assert_eq!(host.winrm.transport.word(), "certificate");
+    let Transport::Certificate(read) = &host.winrm.transport else {
+        panic!()
+    };
+    assert_eq!(
+        (read.certificate.to_str(), read.key.to_str()),
+        (Some("/etc/c.pem"), Some("/etc/k.pem"))
+    );
+    let view = host.public_view().to_string();
+    assert!(view.contains("certificate") && !view.contains(".pem"), "{view}");
+    // What the older worker wanted of every entry is no harm, and not kept.
+    let with_account = json!({"winrm_user": "svc", "winrm_pass": "env:NOPE", "winrm_port": 15986});
+    let catalog = by_certificate(&with_account).unwrap();
+    let winrm = &catalog.hosts()[0].winrm;
+    assert_eq!(
+        (winrm.user.as_str(), winrm.port, winrm.use_tls),
+        ("svc", 15986, true)
+    );
+
+    for (keys, key, part) in [
+        (
+            json!({"winrm_client_cert": null}),
+            "winrm_client_cert",
+            "needs a PEM file",
+        ),
+        (
+            json!({"winrm_client_key": " "}),
+            "winrm_client_key",
+            "needs a PEM file",
+        ),
+        (json!({"winrm_client_key": 7}), "winrm_client_key", "must be text"),
+        (json!({"winrm_use_ssl": false}), "winrm_use_ssl", "within TLS"),
+        (json!({"use_ssl": "no"}), "use_ssl", "within TLS"),
+        (json!({"winrm_realm": "A"}), "winrm_realm", "only used with"),
+    ] {
+        let error = by_certificate(&keys).unwrap_err();
+        let text = error.to_string();
+        let expected = format!("host \"lab-ws-01\", key {key:?}: ");
+        assert_eq!(error.problems.len(), 1, "{error}");
+        assert!(
+            text.starts_with(&expected) && text.contains(part),
+            "{keys} gave {text}"
+        );
+    }
+}
+
+#[test]
+fn every_key_is_in_the_operators_guide() {
+    let guide = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/hosts.md")).unwrap();
+    let rows: Vec<&str> = guide.lines().filter(|line| line.starts_with("| `")).collect();
+    for key in entry::KNOWN_KEYS {
+        let named = |row: &str| {
+            row.split('|')
+                .nth(1)
+                .is_some_and(|first| first.contains(&format!("`{key}`")))
+        };
+        assert!(rows.iter().any(|row| named(row)), "{key}");
     }
 }
 

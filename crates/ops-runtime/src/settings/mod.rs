@@ -1,5 +1,6 @@
 //! The settings of both services: read once, checked as a whole, printed without secrets.
 
+mod reservations;
 mod source;
 #[cfg(test)]
 mod tests;
@@ -12,7 +13,6 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use lab_model::is_false_word;
-use reservation_engine::LocalModePolicy;
 use secrecy::SecretString;
 use station_control::HeartbeatPolicy;
 
@@ -201,7 +201,7 @@ fn read_all(source: &mut Source) -> Settings {
     Settings {
         api: api(source),
         poll: poll(source),
-        reservations: reservations(source),
+        reservations: reservations::read(source),
         winrm: winrm(source),
         catalog_file: catalog_file(source),
         database_url: source.non_empty("MYSQL_DSN").map(SecretString::from),
@@ -268,37 +268,6 @@ fn poll(source: &mut Source) -> PollSettings {
         interval: seconds(source, "OPS_POLL_INTERVAL", 1..=86_400, 60),
         max_in_flight: usize::try_from(source.number("OPS_POLL_MAX_IN_FLIGHT", 1..=5000, 200)).unwrap_or(200),
         deadline: seconds(source, "OPS_POLL_DEADLINE", 1..=600, 40),
-    }
-}
-
-fn reservations(source: &mut Source) -> ReservationSettings {
-    let enabled = source
-        .text("OPS_RESERVATION_AUTOMATION")
-        .is_none_or(|word| !is_false_word(&word));
-    let scan_interval = seconds(source, "OPS_RESERVATION_SCAN_INTERVAL", 1..=3600, 30);
-    let mut engine = reservation_engine::Settings::default();
-    engine.lead = seconds(source, "OPS_RESERVATION_START_LEAD", 0..=86_400, 120);
-    engine.end_delay = seconds(source, "OPS_RESERVATION_END_DELAY", 0..=86_400, 60);
-    engine.release_window = seconds(source, "OPS_RESERVATION_LOOKBACK", 1..=31_536_000, 21_600);
-    engine.retry_first = seconds(source, "OPS_RESERVATION_RETRY_COOLDOWN", 1..=86_400, 60);
-    engine.retry_max = seconds(source, "OPS_RESERVATION_RETRY_MAX", 1..=86_400, 900).max(engine.retry_first);
-    engine.max_batch = small(source.number("OPS_RESERVATION_MAX_BATCH", 1..=10_000, 200));
-    engine.guard_grace = seconds(source, "OPS_RESERVATION_GUARD_GRACE", 0..=3600, 90);
-    engine.reboot_margin = seconds(source, "OPS_RESERVATION_REBOOT_MARGIN", 0..=86_400, 120);
-    engine.deadlines.wake = seconds(source, "OPS_WAKE_TIMEOUT", 5..=3600, 180);
-    engine.local_mode = source.choice(
-        "OPS_LOCAL_MODE_POLICY",
-        &[
-            ("block", LocalModePolicy::Block),
-            ("warn", LocalModePolicy::Warn),
-            ("ignore", LocalModePolicy::Ignore),
-        ],
-        LocalModePolicy::Block,
-    );
-    ReservationSettings {
-        enabled,
-        scan_interval,
-        engine,
     }
 }
 

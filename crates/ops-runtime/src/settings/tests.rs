@@ -164,3 +164,81 @@ fn the_guide_lists_every_variable_as_the_program_reads_it() {
         "docs/settings.md is out of date; write it again with: {again}"
     );
 }
+
+#[test]
+fn the_lead_is_raised_up_to_its_maximum_and_never_capped_below_the_floor() {
+    let engine = read(&[]).unwrap().settings.reservations.engine;
+    assert_eq!(
+        (engine.lead_max, engine.lead_margin),
+        (Duration::from_secs(900), Duration::from_secs(30))
+    );
+    let engine = read(&[("OPS_RESERVATION_START_LEAD", "1800")])
+        .unwrap()
+        .settings
+        .reservations
+        .engine;
+    assert_eq!(engine.lead_max, Duration::from_secs(1800));
+    let error = read(&[
+        ("OPS_RESERVATION_START_LEAD", "1800"),
+        ("OPS_RESERVATION_START_LEAD_MAX", "600"),
+    ])
+    .unwrap_err();
+    assert!(
+        error.0[0].starts_with("OPS_RESERVATION_START_LEAD_MAX: "),
+        "{error}"
+    );
+}
+
+#[test]
+fn hosts_stay_on_alone_and_unpaced_unless_asked_otherwise() {
+    let engine = read(&[]).unwrap().settings.reservations.engine;
+    assert_eq!(
+        (
+            engine.wake_rate_per_minute,
+            engine.host_pooling,
+            engine.idle_power
+        ),
+        (None, false, None)
+    );
+    let engine = read(&[
+        ("OPS_WAKE_RATE_PER_MINUTE", "40"),
+        ("OPS_HOST_POOLING", "true"),
+        ("OPS_IDLE_POWER_ACTION", "Hibernate"),
+        ("OPS_IDLE_POWER_AFTER", "600"),
+    ])
+    .unwrap()
+    .settings
+    .reservations
+    .engine;
+    assert_eq!(
+        engine.wake_rate_per_minute.map(std::num::NonZeroU32::get),
+        Some(40)
+    );
+    assert!(engine.host_pooling);
+    let idle = engine.idle_power.unwrap();
+    assert_eq!(
+        (idle.mode, idle.after, idle.force),
+        (
+            reservation_engine::PowerMode::Hibernate,
+            Duration::from_secs(600),
+            false
+        )
+    );
+}
+
+#[test]
+fn wrong_words_for_the_idle_power_action_are_named() {
+    let error = read(&[
+        ("OPS_IDLE_POWER_ACTION", "reboot"),
+        ("OPS_IDLE_POWER_AFTER", "soon"),
+        ("OPS_WAKE_RATE_PER_MINUTE", "-3"),
+    ])
+    .unwrap_err();
+    for name in [
+        "OPS_IDLE_POWER_ACTION: must be one of none, shutdown, hibernate",
+        "OPS_IDLE_POWER_AFTER: ",
+        "OPS_WAKE_RATE_PER_MINUTE: ",
+    ] {
+        assert!(error.0.iter().any(|problem| problem.starts_with(name)), "{error}");
+    }
+}

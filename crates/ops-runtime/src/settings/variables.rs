@@ -51,7 +51,7 @@ pub const VARIABLES: &[Variable] = &[
     variable(
         "OPS_WORKER_NAME",
         "host name and process id",
-        "name under which this process claims hosts",
+        "name under which this process registers and claims hosts; unique for each kind of service",
     ),
     variable(
         "OPS_LOG_LEVEL",
@@ -137,6 +137,16 @@ pub const VARIABLES: &[Variable] = &[
         "seconds before its start at which a reservation's host is woken",
     ),
     variable(
+        "OPS_RESERVATION_START_LEAD_MAX",
+        "900",
+        "most seconds to which a host's own boot and prepare times raise the lead",
+    ),
+    variable(
+        "OPS_RESERVATION_START_LEAD_MARGIN",
+        "30",
+        "seconds added to a host's own boot and prepare times",
+    ),
+    variable(
         "OPS_RESERVATION_END_DELAY",
         "60",
         "seconds after its end at which a reservation's host is released",
@@ -175,6 +185,31 @@ pub const VARIABLES: &[Variable] = &[
         "OPS_WAKE_TIMEOUT",
         "180",
         "seconds until a host that was woken has to be ready",
+    ),
+    variable(
+        "OPS_WAKE_RATE_PER_MINUTE",
+        "0",
+        "most hosts woken in a minute, over all schedulers; 0 means no limit",
+    ),
+    variable(
+        "OPS_HOST_POOLING",
+        "false",
+        "true lets a reservation go to the next free host of its lab",
+    ),
+    variable(
+        "OPS_IDLE_POWER_ACTION",
+        "none",
+        "none, shutdown or hibernate: what happens to a host that nobody needs",
+    ),
+    variable(
+        "OPS_IDLE_POWER_AFTER",
+        "900",
+        "seconds after a host's last reservation at which that happens",
+    ),
+    variable(
+        "OPS_IDLE_POWER_FORCE",
+        "false",
+        "the word true repeats the order without regard to programs that held it up",
     ),
     variable(
         "OPS_LOCAL_MODE_POLICY",

@@ -39,7 +39,11 @@ fn the_sample_catalog_goes_with_the_sample_environment() {
         environment.get(name).cloned()
     })
     .unwrap();
-    assert_eq!(catalog.hosts().len(), 2);
+    let words = catalog.hosts().iter().map(|host| host.winrm.transport.word());
+    assert_eq!(
+        words.collect::<Vec<_>>(),
+        ["ntlm", "ntlm", "kerberos", "certificate"]
+    );
     assert!(catalog.find("LAB-WS-01").unwrap().winrm.use_tls);
 }
 

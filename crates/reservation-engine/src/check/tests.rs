@@ -83,8 +83,27 @@ fn a_release_took_effect_when_stamped_or_when_the_host_booted_since() {
 }
 
 #[test]
-fn power_took_effect_when_the_host_is_gone_or_says_so() {
-    assert_eq!(decide(Step::Power, at(0), &Observation::default()), Found::Done);
+fn power_took_effect_when_the_host_is_off_or_says_so_and_not_because_it_is_silent() {
+    let off = Observation {
+        off: true,
+        ..Observation::default()
+    };
+    assert_eq!(decide(Step::Power, at(0), &off), Found::Done);
+    let booted = Observation {
+        booted_at: Some(at(1)),
+        ..seen()
+    };
+    assert_eq!(decide(Step::Power, at(0), &booted), Found::Done);
+    assert_eq!(
+        decide(Step::Power, at(0), &Observation::default()),
+        Found::Unclear,
+        "a host that hangs"
+    );
+    let old = Observation {
+        reported_at: Some(at(-1)),
+        ..seen()
+    };
+    assert_eq!(decide(Step::Power, at(0), &old), Found::Unclear);
     let ordered = Observation {
         power_action_at: Some(at(0)),
         ..seen()

@@ -1,6 +1,6 @@
 //! Operations that need nothing more, and reservations that were missed. Nothing here touches a host.
 
-use super::{Act, Need, View, is_open, prepare_began_at, state_of};
+use super::{Act, Need, View, is_open, prepare_began_at, stand_in, state_of};
 use crate::explain::shown;
 use crate::operation::{OperationKind, Step};
 use crate::ports::WorkItem;
@@ -28,6 +28,7 @@ pub(super) fn need(view: &View<'_>, item: &WorkItem) -> Need {
             "activated_elsewhere",
             "somebody else made the reservation active",
         )),
+        ReservationStatus::Confirmed if over && open && never_had_a_host(item) => Act::GiveUp(missed(item)),
         ReservationStatus::Confirmed if over && open => Act::GiveUp(ended_while_starting(item)),
         ReservationStatus::Confirmed if over && item.start.is_none() && item.end.is_none() => {
             Act::Missed(missed(item))
@@ -48,22 +49,31 @@ pub(super) fn is_activating(item: &WorkItem) -> bool {
 /// A host that is prepared for a reservation which was then moved into the future is free until that is due.
 fn moved_away(view: &View<'_>, item: &WorkItem) -> Option<Act> {
     let until = view.start_due_at(&item.reservation);
-    let Some(State::Pending {
+    let start = item.start.as_ref()?;
+    let State::Pending {
         step: Step::Activate, ..
-    }) = state_of(item.start.as_ref())
+    } = start.state
     else {
         return None;
     };
     let reason = Reason::new(MOVED, "the reservation was moved after its host was prepared");
-    (until > view.now).then_some(Act::Postpone { until, reason })
+    // What is due no later than it was when it was begun was not moved: our clock was set back.
+    (until > view.now && until > start.due_at).then_some(Act::Postpone { until, reason })
 }
 
 fn missed(item: &WorkItem) -> Reason {
     let ended = shown(item.reservation.ends_at);
-    Reason::new(
-        "missed",
-        format!("the reservation ended at {ended} before anything was done for it"),
-    )
+    let mut detail = format!("the reservation ended at {ended} before anything was done for it");
+    if never_had_a_host(item) {
+        detail.push_str("; no host serves the lab");
+    }
+    Reason::new("missed", detail)
+}
+
+/// Whether all that was done is to have said that no host serves the lab.
+fn never_had_a_host(item: &WorkItem) -> bool {
+    let start = item.start.as_ref();
+    start.is_some_and(|start| stand_in().as_ref() == Some(&start.host))
 }
 
 /// Keeps the rung and the words of the last failure, which is what the operator wants to know.

@@ -1,21 +1,27 @@
 //! What one host needs next: a pure function of the stored reservations and operations and the time.
 //!
 //! It has no memory, so an outage of any length heals by itself: whatever is true in the store when it is asked is
-//! all that counts. The rules are in three files, in the order in which they are asked:
+//! all that counts. The rules are in four files, in the order in which they are asked:
 //!
 //! 1. [`close`](mod@close): operations that need nothing more are closed, and what was missed is said. No effect.
 //! 2. [`release`](mod@release): whoever has to leave the host leaves first.
 //! 3. [`start`](mod@start): then the next one is prepared.
+//! 4. [`idle`](mod@idle): a host that nobody needs is taken down, if that is configured.
 //!
-//! Rules that look at two reservations of a host at once are in [`neighbours`](mod@neighbours).
+//! Rules that look at two reservations of a host at once are in [`neighbours`](mod@neighbours). What else is known of
+//! the host is in [`facts`](mod@facts), where each reservation is served in [`place`](mod@place).
 
 mod close;
+mod elsewhere;
+mod facts;
+mod idle;
 mod neighbours;
+mod place;
 mod release;
 mod start;
 
 use chrono::{DateTime, Utc};
-use lab_model::ReservationId;
+use lab_model::{HostName, ReservationId};
 
 use crate::explain::Wait;
 use crate::operation::{Operation, OperationKind, Step};
@@ -24,6 +30,11 @@ use crate::reason::Reason;
 use crate::reservation::{Reservation, ReservationStatus};
 use crate::settings::Settings;
 use crate::state::State;
+
+pub(crate) use facts::{HOST_REMOVED, NO_HOST, is_absence};
+pub use facts::{HostFacts, Presence, Spare};
+pub(crate) use idle::{STILL_UP, Standing, judge as judge_idle, went_down};
+pub(crate) use place::{Placed, Placement, place, presence, stand_in};
 
 /// What one host needs now, and what its reservations wait for.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -56,7 +67,7 @@ pub enum Act {
     Run {
         /// Which.
         step: Step,
-        /// What follows the command word, for a release.
+        /// What follows the command word, for a release; what follows the mode, for power.
         args: Vec<String>,
         /// When the work became due.
         due_at: DateTime<Utc>,
@@ -65,6 +76,20 @@ pub enum Act {
     },
     /// The host is looked at, because nobody knows whether a step took effect.
     Check,
+    /// There is no host to act on: that is recorded once, and looked at again in growing waits.
+    Absent {
+        /// Why.
+        reason: Reason,
+        /// When the work became due.
+        due_at: DateTime<Utc>,
+    },
+    /// The operation goes on, from its first step, on another host.
+    HandOver {
+        /// Where.
+        to: HostName,
+        /// Why.
+        reason: Reason,
+    },
     /// What was prepared is prepared again when the reservation, which was moved, is due.
     Postpone {
         /// When.
@@ -78,8 +103,8 @@ pub enum Act {
     GiveUp(Reason),
 }
 
-/// What one rule says about one reservation.
-enum Need {
+/// What one rule says about one of a host's reservations, whatever the others need at the same moment.
+pub(crate) enum Need {
     Nothing,
     Now(Decision),
     Wait(Wait),
@@ -99,23 +124,59 @@ impl Need {
 struct View<'a> {
     now: DateTime<Utc>,
     settings: &'a Settings,
+    facts: &'a HostFacts,
     items: Vec<&'a WorkItem>,
 }
 
 /// Says what a host needs. `items` are all reservations known for it; those of other hosts must not be among them.
 #[must_use]
-pub fn plan_host(now: DateTime<Utc>, settings: &Settings, items: &[WorkItem]) -> HostPlan {
+pub fn plan_host(now: DateTime<Utc>, settings: &Settings, facts: &HostFacts, items: &[WorkItem]) -> HostPlan {
     let mut items: Vec<&WorkItem> = items.iter().collect();
     items.sort_by(|a, b| neighbours::order(a, b));
-    let view = View { now, settings, items };
+    let view = View {
+        now,
+        settings,
+        facts,
+        items,
+    };
     let mut plan = HostPlan::default();
-    for rule in [close::need, release::need, start::need] {
+    for rule in RULES {
         for item in &view.items {
             plan.take(item, rule(&view, item));
         }
     }
     plan
 }
+
+/// Says what comes for one reservation of a host, by the rules of [`plan_host`].
+pub(crate) fn outlook(
+    now: DateTime<Utc>,
+    settings: &Settings,
+    facts: &HostFacts,
+    items: &[WorkItem],
+    id: &ReservationId,
+) -> Need {
+    let items = items.iter().collect();
+    let view = View {
+        now,
+        settings,
+        facts,
+        items,
+    };
+    let Some(item) = view.items.iter().find(|item| item.reservation.id == *id) else {
+        return Need::Nothing;
+    };
+    for rule in RULES {
+        match rule(&view, item) {
+            Need::Nothing => {}
+            need => return need,
+        }
+    }
+    Need::Nothing
+}
+
+/// In the order in which they are asked.
+const RULES: [fn(&View<'_>, &WorkItem) -> Need; 4] = [close::need, release::need, start::need, idle::need];
 
 impl HostPlan {
     fn take(&mut self, item: &WorkItem, need: Need) {
@@ -140,11 +201,15 @@ pub(crate) fn soonest(a: Option<DateTime<Utc>>, b: Option<DateTime<Utc>>) -> Opt
 
 impl View<'_> {
     fn is_over(&self, reservation: &Reservation) -> bool {
+        #[cfg(feature = "mutants")]
+        if self.settings.has(crate::Mutant::ForgetEndCheck) {
+            return false;
+        }
         reservation.ends_at <= self.now
     }
 
     fn start_due_at(&self, reservation: &Reservation) -> DateTime<Utc> {
-        crate::instant::earlier(reservation.starts_at, self.settings.lead)
+        crate::instant::earlier(reservation.starts_at, self.facts.lead)
     }
 }
 
@@ -167,11 +232,15 @@ fn has_status(item: &WorkItem, status: ReservationStatus) -> bool {
 
 /// What a wait for the next try of an operation reads like.
 fn retry_wait(step: Step, until: DateTime<Utc>, reason: &Reason, unknown: bool) -> Wait {
-    let code = if unknown {
-        crate::explain::WaitCode::EffectUnknown
-    } else {
-        crate::explain::WaitCode::Retry
+    let code = match reason.code.as_str() {
+        HOST_REMOVED => crate::explain::WaitCode::HostRemoved,
+        NO_HOST => crate::explain::WaitCode::NoHost,
+        _ if unknown => crate::explain::WaitCode::EffectUnknown,
+        _ => crate::explain::WaitCode::Retry,
     };
+    if is_absence(reason) {
+        return Wait::until(code, until, reason.detail.clone());
+    }
     Wait::until(code, until, format!("{} failed: {reason}", step.as_str()))
 }
 

@@ -6,6 +6,8 @@ use chrono::{DateTime, Utc};
 
 use super::{View, has_status, is_final, prepare_began_at, state_of};
 use crate::instant::later;
+use crate::operation::Step;
+use crate::plan::facts::Presence;
 use crate::ports::WorkItem;
 use crate::reservation::ReservationStatus;
 use crate::state::State;
@@ -19,16 +21,32 @@ pub(super) fn order(a: &WorkItem, b: &WorkItem) -> Ordering {
 /// Whether the host was (perhaps) handed over for this reservation and was not released since.
 pub(super) fn has_host(item: &WorkItem) -> bool {
     let taken = has_status(item, ReservationStatus::Active) || prepare_began_at(item).is_some();
-    let gone = has_status(item, ReservationStatus::Completed) || is_final(item.end.as_ref());
-    taken && !gone
+    taken && !is_released(item)
+}
+
+/// Whether nothing of this reservation is left on the host: at most its power action is to come.
+pub(super) fn is_released(item: &WorkItem) -> bool {
+    has_status(item, ReservationStatus::Completed) || is_final(item.end.as_ref()) || is_idle(item)
+}
+
+/// Whether all that is left of this reservation is the power action.
+pub(super) fn is_idle(item: &WorkItem) -> bool {
+    state_of(item.end.as_ref()).is_some_and(|end| !end.is_final() && end.step() == Some(Step::Power))
+}
+
+/// Whether nobody has a right to the lab by this reservation: a host that was prepared for it is released at once.
+pub(super) fn is_called_off(item: &WorkItem) -> bool {
+    has_status(item, ReservationStatus::Cancelled) || has_status(item, ReservationStatus::Pending)
 }
 
 impl View<'_> {
-    fn others<'a>(&'a self, item: &'a WorkItem) -> impl Iterator<Item = &'a WorkItem> {
+    /// The other reservations of the host; none where the host only stands for a missing one.
+    pub(super) fn others<'a>(&'a self, item: &'a WorkItem) -> impl Iterator<Item = &'a WorkItem> {
+        let shared = self.facts.presence != Presence::Nowhere;
         self.items
             .iter()
             .copied()
-            .filter(|other| other.reservation.id != item.reservation.id)
+            .filter(move |other| shared && other.reservation.id != item.reservation.id)
     }
 
     /// The reservation for which `item` has to wait before anything may be done to the host for it.
@@ -39,7 +57,7 @@ impl View<'_> {
     pub(super) fn occupant<'a>(&'a self, item: &'a WorkItem) -> Option<&'a WorkItem> {
         self.others(item).find(|other| {
             let release_failed = matches!(state_of(other.end.as_ref()), Some(State::Waiting { .. }));
-            let over = self.is_over(&other.reservation) || has_status(other, ReservationStatus::Cancelled);
+            let over = self.is_over(&other.reservation) || is_called_off(other);
             let moved = has_status(other, ReservationStatus::Confirmed)
                 && self.start_due_at(&other.reservation) > self.now;
             has_host(other) && !moved && !(over && release_failed)
@@ -69,14 +87,14 @@ impl View<'_> {
 
     /// Whether there is time for a reboot before the next reservation wants the host.
     pub(super) fn has_time_for_reboot(&self, item: &WorkItem) -> bool {
-        let busy_until = later(later(self.now, self.settings.lead), self.settings.reboot_margin);
+        let busy_until = later(later(self.now, self.facts.lead), self.settings.reboot_margin);
         !self.others(item).any(|other| {
             let comes = self.will_start(other) || has_status(other, ReservationStatus::Active);
             comes && !self.is_over(&other.reservation) && other.reservation.starts_at <= busy_until
         })
     }
 
-    fn will_start(&self, item: &WorkItem) -> bool {
+    pub(super) fn will_start(&self, item: &WorkItem) -> bool {
         has_status(item, ReservationStatus::Confirmed)
             && !self.is_over(&item.reservation)
             && !is_final(item.start.as_ref())

@@ -2,8 +2,10 @@
 
 use chrono::{DateTime, Utc};
 
-use super::{Act, Need, View, is_open, prepare_began_at, retry_wait};
+use super::neighbours::is_idle;
+use super::{Act, Need, View, is_absence, is_open, prepare_began_at, retry_wait};
 use crate::explain::{Wait, WaitCode};
+use crate::instant::later;
 use crate::operation::{OperationKind, Step};
 use crate::ports::WorkItem;
 use crate::reason::Reason;
@@ -11,6 +13,9 @@ use crate::reservation::ReservationStatus;
 use crate::state::State;
 
 pub(super) fn need(view: &View<'_>, item: &WorkItem) -> Need {
+    if is_idle(item) {
+        return Need::Nothing;
+    }
     let Some(due_at) = due_at(view, item) else {
         return Need::Nothing;
     };
@@ -32,17 +37,20 @@ pub(super) fn need(view: &View<'_>, item: &WorkItem) -> Need {
             due_at,
             "the host is released after the end",
         )),
-        State::Running { .. } | State::Checking { .. } => Need::now(item, OperationKind::End, Act::Check),
         State::Pending { .. } | State::Waiting { .. } if view.is_superseded(item) => {
             complete(item, due_at, Some(superseded()))
         }
+        state if view.facts.absence().is_some() => without_host(view, item, &state, due_at),
+        State::Running { .. } | State::Checking { .. } => Need::now(item, OperationKind::End, Act::Check),
         State::Waiting {
             step,
             until,
             reason,
             unknown_since,
             ..
-        } if until > view.now => Need::Wait(retry_wait(step, until, &reason, unknown_since.is_some())),
+        } if until > view.now && !is_absence(&reason) => {
+            Need::Wait(retry_wait(step, until, &reason, unknown_since.is_some()))
+        }
         State::Waiting {
             unknown_since: Some(_),
             ..
@@ -60,7 +68,7 @@ fn due_at(view: &View<'_>, item: &WorkItem) -> Option<DateTime<Utc>> {
     let over = view.is_over(&item.reservation);
     match item.reservation.status {
         ReservationStatus::Active => Some(view.release_due_at(item)),
-        ReservationStatus::Cancelled if prepared => Some(view.now),
+        ReservationStatus::Cancelled | ReservationStatus::Pending if prepared => Some(view.now),
         ReservationStatus::Confirmed if prepared && over => Some(item.reservation.ends_at),
         // What was begun is finished, also when somebody else has moved the status meanwhile.
         ReservationStatus::Confirmed if !over => None,
@@ -68,8 +76,26 @@ fn due_at(view: &View<'_>, item: &WorkItem) -> Option<DateTime<Utc>> {
     }
 }
 
+/// A release that cannot be carried out waits for the host to come back, or goes to the lab's host.
+fn without_host(view: &View<'_>, item: &WorkItem, state: &State, due_at: DateTime<Utc>) -> Need {
+    if let Some(need) = view.hand_over(item, OperationKind::End, state) {
+        return need;
+    }
+    view.absent(item, OperationKind::End, state, due_at)
+}
+
+/// Whether the host is powered off soon after, so that a reboot would only stand in the way.
+fn is_powered_off_soon(view: &View<'_>, item: &WorkItem) -> bool {
+    let Some(idle) = &view.settings.idle_power else {
+        return false;
+    };
+    let off_at = later(view.now, idle.after);
+    idle.after <= view.facts.lead.saturating_add(view.settings.reboot_margin)
+        && view.comes_by(item, later(off_at, idle.look_ahead)).is_none()
+}
+
 fn release(view: &View<'_>, item: &WorkItem, due_at: DateTime<Utc>) -> Need {
-    let args = if view.has_time_for_reboot(item) {
+    let args = if view.has_time_for_reboot(item) && !is_powered_off_soon(view, item) {
         vec!["--reboot".to_owned()]
     } else {
         Vec::new()

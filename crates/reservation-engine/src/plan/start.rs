@@ -1,7 +1,9 @@
 //! When a host is woken and prepared.
 
+use chrono::{DateTime, Utc};
+
 use super::close::{MOVED, is_activating};
-use super::{Act, Need, View, has_status, is_open, retry_wait, state_of};
+use super::{Act, Need, View, has_status, is_absence, is_open, retry_wait, state_of};
 use crate::explain::{Wait, WaitCode, shown};
 use crate::instant::later;
 use crate::operation::{OperationKind, Step};
@@ -23,12 +25,18 @@ pub(super) fn need(view: &View<'_>, item: &WorkItem) -> Need {
         return Need::Nothing;
     }
     let due_at = view.start_due_at(&item.reservation);
-    if due_at > view.now {
+    if due_at > view.now && !was_due(item, due_at) {
         return Need::Wait(Wait::until(
             WaitCode::NotDue,
             due_at,
             "the host is woken before the start",
         ));
+    }
+    if let Some(need) = view.hand_over(item, OperationKind::Start, &state) {
+        return need;
+    }
+    if view.facts.absence().is_some() && state.step() != Some(Step::Activate) {
+        return view.absent(item, OperationKind::Start, &state, due_at);
     }
     if let Some(occupant) = view.occupant(item) {
         return Need::Wait(occupied(view, occupant));
@@ -36,7 +44,9 @@ pub(super) fn need(view: &View<'_>, item: &WorkItem) -> Need {
     match state {
         State::Waiting {
             step, until, reason, ..
-        } if until > view.now && reason.code != MOVED => Need::Wait(retry_wait(step, until, &reason, false)),
+        } if until > view.now && reason.code != MOVED && !is_absence(&reason) => {
+            Need::Wait(retry_wait(step, until, &reason, false))
+        }
         // Each new try begins with the wake: it costs little on a host that is up, and whatever took the host
         // down may have happened at any step.
         State::Waiting {
@@ -50,6 +60,12 @@ pub(super) fn need(view: &View<'_>, item: &WorkItem) -> Need {
         State::Pending { step, .. } | State::Running { step, .. } => run(view, item, step),
         State::Done { .. } | State::NeedsAttention { .. } => Need::Nothing,
     }
+}
+
+/// Whether it was due once already and was not moved since. Our clock was set back then, and what was begun goes on:
+/// to stop in the middle would leave a host prepared that nobody gets, and prepare it a second time.
+fn was_due(item: &WorkItem, due_at: DateTime<Utc>) -> bool {
+    item.start.as_ref().is_some_and(|start| due_at <= start.due_at)
 }
 
 fn run(view: &View<'_>, item: &WorkItem, step: Step) -> Need {

@@ -1,6 +1,9 @@
+mod elsewhere;
+mod idle;
+mod property;
+
 use chrono::{TimeDelta, TimeZone};
 use lab_model::{HostName, LabId};
-use proptest::prelude::*;
 
 use super::*;
 use crate::explain::WaitCode;
@@ -46,7 +49,7 @@ fn operation(item: &WorkItem, kind: OperationKind, state: State) -> Operation {
         host: HostName::parse("ws-1").unwrap(),
         state,
         prepare_began_at: None,
-        due_at: item.reservation.starts_at,
+        due_at: item.reservation.starts_at - TimeDelta::minutes(2),
         created_at: item.reservation.starts_at,
     }
 }
@@ -63,7 +66,9 @@ impl WorkItem {
     }
 
     fn prepared_at(mut self, minutes: i64) -> Self {
-        self.start.as_mut().unwrap().prepare_began_at = Some(at(minutes));
+        let start = self.start.as_mut().unwrap();
+        start.prepare_began_at = Some(at(minutes));
+        start.due_at = start.due_at.min(at(minutes));
         self
     }
 }
@@ -91,6 +96,7 @@ fn waiting(step: Step, until: i64) -> State {
         until: at(until),
         reason,
         unknown_since: None,
+        failed_at: None,
     }
 }
 
@@ -102,6 +108,7 @@ fn postponed_until(until: i64) -> State {
         until: at(until),
         reason,
         unknown_since: None,
+        failed_at: None,
     }
 }
 
@@ -114,16 +121,22 @@ fn running(step: Step, since: i64) -> State {
 }
 
 fn plan(minutes: i64, items: &[WorkItem]) -> HostPlan {
-    plan_host(at(minutes), &Settings::default(), items)
+    let settings = Settings::default();
+    let facts = HostFacts::with_lead(settings.lead);
+    plan_host(at(minutes), &settings, &facts, items)
 }
 
 /// What is done now, in few words: `0xa start wake`.
 fn acts(minutes: i64, items: &[WorkItem]) -> String {
+    shown_act(plan(minutes, items))
+}
+
+fn shown_act(plan: HostPlan) -> String {
     let Some(Decision {
         reservation,
         kind,
         act,
-    }) = plan(minutes, items).act
+    }) = plan.act
     else {
         return "nothing".to_owned();
     };
@@ -134,6 +147,8 @@ fn acts(minutes: i64, items: &[WorkItem]) -> String {
         }
         Act::Missed(reason) => format!("missed ({})", reason.code),
         Act::Check => "check".to_owned(),
+        Act::Absent { reason, .. } => format!("absent ({})", reason.code),
+        Act::HandOver { to, reason } => format!("hand over to {to} ({})", reason.code),
         Act::Postpone { reason, .. } => format!("postpone ({})", reason.code),
         Act::Settle(note) => format!("settle ({})", note.code),
         Act::GiveUp(reason) => format!("give up ({})", reason.code),
@@ -426,84 +441,4 @@ fn an_open_start_of_a_reservation_that_is_no_longer_confirmed_is_settled() {
     }
     let elsewhere = [item("a", ReservationStatus::Active, 0, 60).started(State::first(Step::Prepare))];
     assert_eq!(acts(0, &elsewhere), "a start settle (activated_elsewhere)");
-}
-
-fn any_state() -> impl Strategy<Value = Option<State>> {
-    let step = prop::sample::select(Step::ALL.to_vec());
-    let unknown = prop::option::of(-30..0i64);
-    prop_oneof![
-        Just(None),
-        Just(Some(done(-1))),
-        Just(Some(attention(-1))),
-        step.clone().prop_map(|step| Some(State::first(step))),
-        step.clone().prop_map(|step| Some(running(step, -1))),
-        (step, -20..20i64, unknown).prop_map(|(step, until, since)| {
-            let reason = Reason::new("broken", "it broke");
-            let unknown_since = since.map(at);
-            Some(State::Waiting {
-                step,
-                failed: 1,
-                until: at(until),
-                reason,
-                unknown_since,
-            })
-        }),
-    ]
-}
-
-fn any_item() -> impl Strategy<Value = WorkItem> {
-    use ReservationStatus::{Active, Cancelled, Completed, Confirmed, Pending};
-    let status = prop::sample::select(vec![
-        Pending, Confirmed, Confirmed, Active, Active, Completed, Cancelled,
-    ]);
-    let prepared = prop::option::of(-30..0i64);
-    (status, -60..60i64, 1..60i64, any_state(), any_state(), prepared).prop_map(
-        |(status, from, minutes, start, end, prepared)| {
-            let mut item = item("x", status, from, from + minutes);
-            item.start = start.map(|state| operation(&item, OperationKind::Start, state));
-            item.end = end.map(|state| operation(&item, OperationKind::End, state));
-            if let Some(start) = &mut item.start {
-                start.prepare_began_at = prepared.map(at);
-            }
-            item
-        },
-    )
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(4_000))]
-
-    #[test]
-    fn whatever_is_stored_the_plan_harms_nobody_and_comes_to_rest(
-        mut items in prop::collection::vec(any_item(), 1..5),
-    ) {
-        for (number, item) in items.iter_mut().enumerate() {
-            item.reservation.id = ReservationId::parse(&format!("r{number}")).unwrap();
-        }
-        let plan = plan(0, &items);
-        let Some(decision) = plan.act else {
-            prop_assert!(plan.next_at.is_none_or(|next| next > at(0)), "a pass that does nothing must not repeat");
-            return Ok(());
-        };
-        let item = items.iter().find(|item| item.reservation.id == decision.reservation).unwrap();
-        let others = || items.iter().filter(|other| other.reservation.id != item.reservation.id);
-        let Act::Run { step, .. } = decision.act else { return Ok(()) };
-        prop_assert!(step != Step::Power || matches!(state_of(item.start.as_ref()), Some(state) if state.step() == Some(step)));
-        if matches!(step, Step::Wake | Step::Prepare) {
-            prop_assert_eq!(item.reservation.status, ReservationStatus::Confirmed);
-            prop_assert!(item.reservation.ends_at > at(0), "what is over is not started");
-            let sitting = |other: &WorkItem| {
-                has_status(other, ReservationStatus::Active) && other.reservation.ends_at > at(0) && !is_final(other.end.as_ref())
-            };
-            prop_assert!(!others().any(sitting), "somebody sits there");
-        }
-        if step == Step::Release {
-            let later = |other: &WorkItem| match (prepare_began_at(item), prepare_began_at(other)) {
-                (Some(ours), Some(theirs)) => theirs > ours,
-                _ => other.reservation.starts_at > item.reservation.starts_at,
-            };
-            let got_host = |other: &WorkItem| has_status(other, ReservationStatus::Active) && !is_final(other.end.as_ref());
-            prop_assert!(!others().any(|other| later(other) && got_host(other)), "a later one would be logged out");
-        }
-    }
 }

@@ -8,11 +8,12 @@ use chrono::{DateTime, Utc};
 use lab_model::{HostName, ReservationId};
 use tokio::time::Instant;
 
-use crate::operation::{NewOperation, Operation, OperationId, OperationKind, Step};
+use super::rows::{Lease, Rows, index, refused};
+use crate::operation::{NewOperation, Operation, OperationId, Step};
 use crate::ports::{
-    AttemptId, AttemptOutcome, Claim, ClaimInfo, FencingToken, HistoryRow, Store, StoreError, WorkItem,
+    AttemptEnd, AttemptId, AttemptOutcome, Claim, ClaimInfo, FencingToken, HistoryRow, Store, StoreError,
+    TimingSample, Timings, WorkItem,
 };
-use crate::reason::Reason;
 use crate::reservation::{Reservation, ReservationStatus};
 
 /// Keeps everything in memory; clones share it. Leases are judged by tokio's clock, which tests can pause.
@@ -39,23 +40,16 @@ pub struct Attempt {
     pub outcome: Option<AttemptOutcome>,
 }
 
-#[derive(Debug, Default)]
-struct Rows {
-    reservations: HashMap<ReservationId, Reservation>,
-    operations: Vec<(String, Operation)>,
-    attempts: Vec<Attempt>,
-    history: Vec<HistoryRow>,
-    leases: HashMap<HostName, Lease>,
-}
-
-#[derive(Debug)]
-struct Lease {
-    holder: String,
-    token: i64,
-    until: Instant,
-}
-
 impl MemoryStore {
+    /// Makes a store with a fault planted in it.
+    #[cfg(feature = "mutants")]
+    #[must_use]
+    pub fn with_mutant(mutant: crate::Mutant) -> Self {
+        let store = Self::default();
+        store.rows().mutant = Some(mutant);
+        store
+    }
+
     /// Adds a reservation, or replaces the one with its id.
     pub fn put(&self, reservation: Reservation) {
         self.rows()
@@ -79,11 +73,8 @@ impl MemoryStore {
     /// Gives all operations, oldest first.
     #[must_use]
     pub fn operations(&self) -> Vec<Operation> {
-        self.rows()
-            .operations
-            .iter()
-            .map(|(_, operation)| operation.clone())
-            .collect()
+        let rows = self.rows();
+        rows.operations.iter().map(|row| row.operation.clone()).collect()
     }
 
     /// Gives all tries of steps, oldest first.
@@ -103,64 +94,6 @@ impl MemoryStore {
     }
 }
 
-impl Rows {
-    fn item(&self, reservation: &Reservation) -> WorkItem {
-        let find = |kind| {
-            let mut operations = self.operations.iter().map(|(_, operation)| operation);
-            operations
-                .find(|operation| operation.kind == kind && operation.reservation == reservation.id)
-                .cloned()
-        };
-        WorkItem {
-            reservation: reservation.clone(),
-            start: find(OperationKind::Start),
-            end: find(OperationKind::End),
-        }
-    }
-
-    /// Refuses a write under a claim that is not the newest, or whose lease is over.
-    fn check(&self, claim: &Claim) -> Result<(), StoreError> {
-        let current = self
-            .leases
-            .get(&claim.host)
-            .is_some_and(|lease| lease.is(claim) && lease.lasts());
-        if current {
-            Ok(())
-        } else {
-            Err(StoreError::Fenced {
-                host: claim.host.clone(),
-            })
-        }
-    }
-
-    fn save(&mut self, operation: &Operation) -> Result<(), StoreError> {
-        let stored = self
-            .operations
-            .iter_mut()
-            .find(|(_, stored)| stored.id == operation.id);
-        let (_, stored) = stored.ok_or_else(|| refused("save an operation that was never opened"))?;
-        *stored = operation.clone();
-        Ok(())
-    }
-}
-
-impl Lease {
-    fn is(&self, claim: &Claim) -> bool {
-        self.token == claim.token.0 && self.holder == claim.holder
-    }
-
-    fn lasts(&self) -> bool {
-        Instant::now() < self.until
-    }
-}
-
-fn refused(what: &'static str) -> StoreError {
-    StoreError::Refused {
-        action: what,
-        source: "no such row".into(),
-    }
-}
-
 /// Whether a reservation may need something before `horizon`. See [`Store::work`].
 fn may_need_something(item: &WorkItem, horizon: DateTime<Utc>) -> bool {
     let settled = |operation: &Option<Operation>| operation.as_ref().is_some_and(|row| row.state.is_final());
@@ -175,8 +108,8 @@ fn may_need_something(item: &WorkItem, horizon: DateTime<Utc>) -> bool {
             item.reservation.starts_at < horizon && (!settled(&item.start) || to_release)
         }
         ReservationStatus::Active => !settled(&item.end),
-        ReservationStatus::Cancelled => to_release,
-        ReservationStatus::Pending | ReservationStatus::Completed => false,
+        ReservationStatus::Cancelled | ReservationStatus::Pending => to_release,
+        ReservationStatus::Completed => false,
     };
     by_status || open(&item.start) || open(&item.end)
 }
@@ -202,27 +135,24 @@ impl Store for MemoryStore {
         Ok(items)
     }
 
-    async fn find_work(&self, reservation: &ReservationId) -> Result<Option<WorkItem>, StoreError> {
+    async fn find_work(&self, reservations: &[ReservationId]) -> Result<Vec<WorkItem>, StoreError> {
         let rows = self.rows();
-        Ok(rows
-            .reservations
-            .get(reservation)
-            .map(|reservation| rows.item(reservation)))
+        let found = reservations.iter().filter_map(|id| rows.reservations.get(id));
+        Ok(found.map(|reservation| rows.item(reservation)).collect())
     }
 
     async fn change_status(
         &self,
+        claim: &Claim,
         reservation: &ReservationId,
         from: ReservationStatus,
         to: ReservationStatus,
         _: DateTime<Utc>,
     ) -> Result<bool, StoreError> {
         let mut rows = self.rows();
-        let Some(row) = rows
-            .reservations
-            .get_mut(reservation)
-            .filter(|row| row.status == from)
-        else {
+        rows.check(claim)?;
+        let row = rows.reservations.get_mut(reservation);
+        let Some(row) = row.filter(|row| row.status == from) else {
             return Ok(false);
         };
         row.status = to;
@@ -293,14 +223,11 @@ impl Store for MemoryStore {
     ) -> Result<Operation, StoreError> {
         let mut rows = self.rows();
         rows.check(claim)?;
-        if let Some((_, stored)) = rows.operations.iter().find(|(key, _)| *key == new.key) {
+        if let Some(stored) = rows.by_key(&new.key) {
             return Ok(stored.clone());
         }
-        let id = i64::try_from(rows.operations.len())
-            .unwrap_or(i64::MAX)
-            .saturating_add(1);
         let operation = Operation {
-            id: OperationId(id),
+            id: rows.next_id(),
             kind: new.kind,
             reservation: new.reservation,
             lab: new.lab,
@@ -310,7 +237,7 @@ impl Store for MemoryStore {
             due_at: new.due_at,
             created_at: now,
         };
-        rows.operations.push((new.key, operation.clone()));
+        rows.add(new.key, operation.clone(), claim.token);
         Ok(operation)
     }
 
@@ -324,38 +251,44 @@ impl Store for MemoryStore {
     ) -> Result<AttemptId, StoreError> {
         let mut rows = self.rows();
         rows.check(claim)?;
-        rows.save(operation)?;
-        rows.attempts.push(Attempt {
+        rows.save(claim, operation)?;
+        let row = Attempt {
             operation: operation.id,
             step,
             attempt,
             token: claim.token,
             outcome: None,
+        };
+        let known = rows.row(operation.id).into_iter().flat_map(|row| &row.attempts);
+        let same = |old: &Attempt| (old.step, old.attempt, old.token) == (step, attempt, claim.token);
+        let known = known
+            .copied()
+            .find(|index| rows.attempts.get(*index).is_some_and(same));
+        let index = known.unwrap_or_else(|| {
+            let index = rows.attempts.len();
+            rows.attempts.push(row);
+            if let Some(row) = rows.row_mut(operation.id) {
+                row.attempts.push(index);
+            }
+            index
         });
-        Ok(AttemptId(i64::try_from(rows.attempts.len()).unwrap_or(i64::MAX)))
+        Ok(AttemptId(
+            i64::try_from(index).unwrap_or(i64::MAX).saturating_add(1),
+        ))
     }
 
-    async fn finish_attempt(
-        &self,
-        claim: &Claim,
-        operation: &Operation,
-        attempt: AttemptId,
-        outcome: AttemptOutcome,
-        _: Option<&Reason>,
-        history: &[HistoryRow],
-        _: DateTime<Utc>,
-    ) -> Result<(), StoreError> {
+    async fn finish_attempt(&self, claim: &Claim, end: AttemptEnd<'_>) -> Result<(), StoreError> {
         let mut rows = self.rows();
         rows.check(claim)?;
-        rows.save(operation)?;
-        let index =
-            usize::try_from(attempt.0 - 1).map_err(|_| refused("finish a try that was never begun"))?;
-        let row = rows
-            .attempts
-            .get_mut(index)
-            .ok_or_else(|| refused("finish a try that was never begun"))?;
-        row.outcome = Some(outcome);
-        rows.history.extend_from_slice(history);
+        let row = index(end.attempt.0).and_then(|index| rows.attempts.get_mut(index));
+        let row = row.filter(|row| row.operation == end.operation.id);
+        let row = row.ok_or_else(|| refused("finish a try that was never begun"))?;
+        if row.outcome.is_some() {
+            return Ok(());
+        }
+        row.outcome = Some(end.outcome);
+        rows.save(claim, end.operation)?;
+        rows.history.extend_from_slice(end.history);
         Ok(())
     }
 
@@ -367,9 +300,48 @@ impl Store for MemoryStore {
         _: DateTime<Utc>,
     ) -> Result<(), StoreError> {
         let mut rows = self.rows();
+        // Asked again after a hand-over whose answer was lost.
+        let done = rows
+            .row(operation.id)
+            .is_some_and(|row| row.operation == *operation);
         rows.check(claim)?;
-        rows.save(operation)?;
-        rows.history.extend_from_slice(history);
+        if !done && rows.save(claim, operation)? {
+            rows.history.extend_from_slice(history);
+        }
+        Ok(())
+    }
+
+    async fn abandoned_manual(&self, limit: u32) -> Result<Vec<Operation>, StoreError> {
+        let rows = self.rows();
+        let left = rows.operations.iter().filter(|row| rows.is_abandoned(row));
+        Ok(left
+            .take(limit as usize)
+            .map(|row| row.operation.clone())
+            .collect())
+    }
+
+    async fn host_timings(&self, hosts: &[HostName]) -> Result<HashMap<HostName, Timings>, StoreError> {
+        let rows = self.rows();
+        let known = hosts.iter().filter_map(|host| rows.timings.get_key_value(host));
+        Ok(known
+            .map(|(host, timings)| (host.clone(), timings.clone()))
+            .collect())
+    }
+
+    async fn record_timing(
+        &self,
+        claim: &Claim,
+        samples: &[TimingSample],
+        lead: Duration,
+        _: DateTime<Utc>,
+    ) -> Result<(), StoreError> {
+        let mut rows = self.rows();
+        rows.check(claim)?;
+        let timings = rows.timings.entry(claim.host.clone()).or_default();
+        for sample in samples {
+            timings.add(*sample);
+        }
+        timings.lead = Some(lead);
         Ok(())
     }
 

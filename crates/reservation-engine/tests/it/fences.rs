@@ -5,8 +5,8 @@ use std::time::Duration;
 use chrono::TimeDelta;
 use reservation_engine::testing::MemoryStore;
 use reservation_engine::{
-    AttemptId, AttemptOutcome, NewOperation, OperationKind, ReservationStatus, State, Step, Store,
-    StoreError, WaitCode,
+    AttemptEnd, AttemptId, AttemptOutcome, NewOperation, Operation, OperationKind, ReservationStatus, State,
+    Step, Store, StoreError, TimingSample, WaitCode,
 };
 use tokio::time::advance;
 use tokio_util::sync::CancellationToken;
@@ -14,6 +14,17 @@ use tokio_util::sync::CancellationToken;
 use crate::support::{Lab, Numbered, Script, ShakyStore, at, counted, host, id};
 
 const LEASE: Duration = Duration::from_secs(15);
+
+fn end_of(operation: &Operation) -> AttemptEnd<'_> {
+    AttemptEnd {
+        operation,
+        attempt: AttemptId(1),
+        outcome: AttemptOutcome::Done,
+        reason: None,
+        history: &[],
+        now: at(0),
+    }
+}
 
 #[tokio::test(start_paused = true)]
 async fn a_claim_has_one_winner_until_it_ends_and_its_token_grows() {
@@ -64,14 +75,22 @@ async fn every_write_under_an_older_token_is_refused() {
                 .await
                 .map(drop),
             store.save_operation(&old, &operation, &[], at(0)).await,
+            store.finish_attempt(&old, end_of(&operation)).await,
             store
-                .finish_attempt(
+                .change_status(
                     &old,
-                    &operation,
-                    AttemptId(1),
-                    AttemptOutcome::Done,
-                    None,
-                    &[],
+                    &id("a"),
+                    ReservationStatus::Confirmed,
+                    ReservationStatus::Active,
+                    at(0),
+                )
+                .await
+                .map(drop),
+            store
+                .record_timing(
+                    &old,
+                    &[TimingSample::Prepare(LEASE)],
+                    Duration::from_secs(120),
                     at(0),
                 )
                 .await,
@@ -196,4 +215,52 @@ async fn a_host_that_somebody_else_has_claimed_is_a_wait_and_asked_for_again_soo
     lab.store.give_back(&other).await.unwrap();
     lab.run(&engine, at(0)).await;
     assert_eq!(lab.status("a"), ReservationStatus::Active);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_renewal_that_is_never_answered_is_asked_again_in_time() {
+    let lab = Lab::new();
+    lab.reserve("a", 1, 0, 60);
+    let store = ShakyStore::new(lab.store.clone());
+    store.hang_next_renewal();
+    lab.run(&lab.engine_on(store, "only"), at(0)).await;
+    assert_eq!(lab.hosts.done_to(&host(1)), ["wake", "prepare"]);
+    assert_eq!(lab.status("a"), ReservationStatus::Active);
+    let attempts = lab.store.attempts();
+    assert!(
+        attempts.iter().all(|attempt| attempt.token.0 == 1),
+        "{attempts:?}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_commit_whose_answer_was_lost_is_written_once() {
+    let quiet = Lab::new();
+    quiet.reserve("a", 1, 0, 60);
+    quiet.run(&quiet.engine("only"), at(90)).await;
+    for call in [
+        "open_operation",
+        "begin_attempt",
+        "finish_attempt",
+        "save_operation",
+    ] {
+        let lab = Lab::new();
+        lab.reserve("a", 1, 0, 60);
+        // A lost answer from the host makes the flow look, and save what it saw without a try.
+        if call == "save_operation" {
+            lab.hosts.script(&host(1), Step::Prepare, &[Script::LostAfter]);
+        }
+        let store = ShakyStore::new(lab.store.clone());
+        store.lose_answer_of(call);
+        lab.run(&lab.engine_on(store.clone(), "only"), at(90)).await;
+        assert_eq!(lab.status("a"), ReservationStatus::Completed, "{call}");
+        assert_eq!(
+            lab.hosts.done_to(&host(1)),
+            quiet.hosts.done_to(&host(1)),
+            "{call}"
+        );
+        assert_eq!(lab.store.attempts().len(), quiet.store.attempts().len(), "{call}");
+        let more = usize::from(call == "save_operation");
+        assert_eq!(lab.history("a").len(), quiet.history("a").len() + more, "{call}");
+    }
 }

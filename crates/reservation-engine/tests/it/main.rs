@@ -2,8 +2,23 @@
 
 #![expect(clippy::unwrap_used, reason = "in tests a panic is the report")]
 
+mod changes;
+mod clocks;
+mod coverage;
 mod crashes;
 mod days;
+mod due;
+mod explain;
 mod fences;
+mod idle;
+mod interrupted;
+mod journal;
+mod leads;
 mod manual;
+#[cfg(feature = "mutants")]
+mod mutants;
+mod pacing;
+mod pooling;
+mod ready;
+mod shares;
 mod support;

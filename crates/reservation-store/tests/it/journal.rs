@@ -1,12 +1,13 @@
 use lab_model::LabId;
 use reservation_engine::{
-    AttemptOutcome, Claim, FencingToken, OperationKind, Reason, Step, Store as _, StoreError,
+    AttemptOutcome, Claim, FencingToken, OperationKind, Reason, ReservationStatus, Step, Store as _,
+    StoreError, TimingSample,
 };
 use store_support::each_backend;
 
 use crate::{
-    LEASE, a_claim, a_history_row, a_reservation, a_store, an_operation, count, done, host, id, new, now,
-    rows, run, running, waiting,
+    LEASE, a_claim, a_history_row, a_reservation, a_store, an_operation, count, done, ending, find, host, id,
+    new, now, rows, run, running, waiting,
 };
 
 each_backend! {
@@ -23,7 +24,7 @@ each_backend! {
             (opened.host.as_str(), opened.lab.clone()),
             ("Lab-WS-01", Some(LabId::new("bench-7")))
         );
-        let item = store.find_work(&id("0xaa")).await.unwrap().unwrap();
+        let item = find(&store, "0xaa").await.unwrap();
         assert_eq!((item.start, item.end), (Some(opened), None));
     }
 
@@ -63,18 +64,9 @@ each_backend! {
         let reason = Reason::new("exit_code", "exit code 2").at_rung("command");
         operation.state = waiting();
         let history = [a_history_row("prepare"), a_history_row("scheduler:start")];
-        store
-            .finish_attempt(
-                &claim,
-                &operation,
-                attempt,
-                AttemptOutcome::Failed,
-                Some(&reason),
-                &history,
-                now(),
-            )
-            .await
-            .unwrap();
+        let mut end = ending(&operation, attempt, AttemptOutcome::Failed, &history);
+        end.reason = Some(&reason);
+        store.finish_attempt(&claim, end).await.unwrap();
         let ended = store.attempts(operation.id).await.unwrap();
         assert_eq!(
             (ended[0].outcome.as_deref(), ended[0].outcome_at),
@@ -101,6 +93,7 @@ each_backend! {
 
     async fn every_write_of_a_stale_claim_is_refused_and_changes_nothing(test) {
         let store = a_store(&test).await;
+        a_reservation(test.database(), "0xaa", "CONFIRMED", 0).await;
         let stale = a_claim(&store, "ws").await;
         let operation = an_operation(&store, &stale, OperationKind::Start, "0xaa").await;
         let attempt = store
@@ -145,6 +138,11 @@ each_backend! {
             count(test.database(), "SELECT COUNT(*) FROM ops_operations").await,
             1
         );
+        assert_eq!(
+            find(&store, "0xaa").await.unwrap().reservation.status,
+            ReservationStatus::Confirmed
+        );
+        assert!(store.host_timings(&[host("ws")]).await.unwrap().is_empty());
     }
 
     async fn a_claim_speaks_for_its_host_only(test) {
@@ -152,6 +150,8 @@ each_backend! {
         let one = a_claim(&store, "ws-1").await;
         let two = a_claim(&store, "ws-2").await;
         let operation = an_operation(&store, &one, OperationKind::Start, "0xaa").await;
+        let mut operation = operation;
+        operation.state = done();
         let refused = store.save_operation(&two, &operation, &[], now()).await;
         assert!(matches!(refused, Err(StoreError::Refused { .. })), "{refused:?}");
     }
@@ -166,18 +166,9 @@ each_backend! {
             .await
             .unwrap();
         two.state = done();
-        let outcome = AttemptOutcome::Done;
-        let refused = store
-            .finish_attempt(
-                &claim,
-                &two,
-                attempt,
-                outcome,
-                None,
-                &[a_history_row("wake")],
-                now(),
-            )
-            .await;
+        let history = [a_history_row("wake")];
+        let end = ending(&two, attempt, AttemptOutcome::Done, &history);
+        let refused = store.finish_attempt(&claim, end).await;
         assert!(matches!(refused, Err(StoreError::Refused { .. })), "{refused:?}");
         assert_eq!(store.open_operations(10).await.unwrap().len(), 2);
         assert_eq!(
@@ -213,7 +204,7 @@ each_backend! {
         assert!(matches!(refused, Err(StoreError::Refused { .. })), "{refused:?}");
     }
 
-    async fn an_operation_of_a_later_release_is_refused_and_does_not_stop_the_others(test) {
+    async fn an_unreadable_operation_is_left_alone_and_does_not_stop_the_others(test) {
         let store = a_store(&test).await;
         a_reservation(test.database(), "0xaa", "CONFIRMED", 0).await;
         a_reservation(test.database(), "0xbb", "CONFIRMED", 1).await;
@@ -224,8 +215,7 @@ each_backend! {
             "UPDATE ops_operations SET state_json = '{\"state\": \"teleporting\"}'",
         )
         .await;
-        let refused = store.find_work(&id("0xaa")).await;
-        assert!(matches!(refused, Err(StoreError::Refused { .. })), "{refused:?}");
+        assert_eq!(find(&store, "0xaa").await, None);
         let work = store.work(now(), now() + LEASE * 60, 10).await.unwrap();
         let ids: Vec<&str> = work.iter().map(|item| item.reservation.id.as_str()).collect();
         assert_eq!(ids, ["0xbb"]);
@@ -248,10 +238,8 @@ each_backend! {
                             .begin_attempt(&claim, &operation, Step::Wake, attempt, now())
                             .await?;
                         let history = [a_history_row("wake")];
-                        let outcome = AttemptOutcome::Unknown;
-                        store
-                            .finish_attempt(&claim, &operation, begun, outcome, None, &history, now())
-                            .await?;
+                        let end = ending(&operation, begun, AttemptOutcome::Unknown, &history);
+                        store.finish_attempt(&claim, end).await?;
                     }
                     store.give_back(&claim).await
                 })
@@ -284,20 +272,31 @@ async fn every_write_is_fenced(
     let mut changed = operation.clone();
     changed.state = done();
     let history = [a_history_row("wake")];
-    let outcome = AttemptOutcome::Done;
+    let end = ending(&changed, attempt, AttemptOutcome::Done, &history);
+    let (confirmed, active) = (ReservationStatus::Confirmed, ReservationStatus::Active);
     let fenced = [
         store
             .open_operation(claim, new(OperationKind::End, "0xaa", "ws"), now())
             .await
             .map(|_| ()),
         store
-            .begin_attempt(claim, &changed, Step::Wake, 2, now())
+            .open_operation(claim, new(OperationKind::Start, "0xaa", "ws"), now())
             .await
             .map(|_| ()),
         store
-            .finish_attempt(claim, &changed, attempt, outcome, None, &history, now())
-            .await,
+            .begin_attempt(claim, &changed, Step::Wake, 2, now())
+            .await
+            .map(|_| ()),
+        store.finish_attempt(claim, end).await,
         store.save_operation(claim, &changed, &history, now()).await,
+        store.save_operation(claim, &changed, &[], now()).await,
+        store
+            .change_status(claim, &id("0xaa"), confirmed, active, now())
+            .await
+            .map(|_| ()),
+        store
+            .record_timing(claim, &[TimingSample::Prepare(LEASE)], LEASE, now())
+            .await,
     ];
     for (index, result) in fenced.into_iter().enumerate() {
         assert!(

@@ -6,7 +6,17 @@
 
 mod api;
 mod claims;
+mod clocks;
+mod conformance;
+mod cost;
+mod galera;
 mod journal;
+mod left;
+mod lost;
+mod proxy;
+mod repeated;
+mod settled;
+mod sqlite;
 mod status;
 mod work;
 
@@ -15,7 +25,8 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use lab_model::{HostName, LabId, ReservationId};
 use reservation_engine::{
-    Claim, HistoryRow, NewOperation, Operation, OperationKind, Reason, State, Step, Store as _,
+    AttemptEnd, AttemptId, AttemptOutcome, Claim, HistoryRow, NewOperation, Operation, OperationKind, Reason,
+    State, Step, Store as _, WorkItem,
 };
 use reservation_store::ReservationStore;
 use sea_orm::{ConnectionTrait as _, QueryResult};
@@ -28,6 +39,12 @@ const LEASE: Duration = Duration::from_secs(30);
 async fn a_store(test: &TestDatabase) -> ReservationStore {
     migrations::run(test.database().connection()).await.unwrap();
     ReservationStore::new(test.database().clone())
+}
+
+/// For whoever runs the tests to see: what was counted and what it took.
+#[expect(clippy::print_stdout, reason = "figures are what these tests are for")]
+fn tell(what: &str) {
+    println!("{what}");
 }
 
 fn at(text: &str) -> DateTime<Utc> {
@@ -121,6 +138,30 @@ fn needs_attention() -> State {
     state(json!({"state": "needs_attention", "step": "wake", "at": now(), "reason": reason}))
 }
 
+/// Reads one reservation again.
+async fn find(store: &ReservationStore, reservation: &str) -> Option<WorkItem> {
+    let mut found = store.find_work(&[id(reservation)]).await.unwrap();
+    assert!(found.len() <= 1);
+    found.pop()
+}
+
+/// The end of a try, as the flow commits it.
+fn ending<'a>(
+    operation: &'a Operation,
+    attempt: AttemptId,
+    outcome: AttemptOutcome,
+    history: &'a [HistoryRow],
+) -> AttemptEnd<'a> {
+    AttemptEnd {
+        operation,
+        attempt,
+        outcome,
+        reason: None,
+        history,
+        now: now(),
+    }
+}
+
 async fn an_operation(
     store: &ReservationStore,
     claim: &Claim,
@@ -143,8 +184,15 @@ async fn an_operation_in(
     prepared: bool,
 ) -> Operation {
     let mut operation = an_operation(store, claim, kind, reservation).await;
+    if prepared {
+        operation.state = running(Step::Prepare, 1);
+        operation.prepare_began_at = Some(now());
+        store
+            .begin_attempt(claim, &operation, Step::Prepare, 1, now())
+            .await
+            .unwrap();
+    }
     operation.state = state;
-    operation.prepare_began_at = prepared.then(now);
     store.save_operation(claim, &operation, &[], now()).await.unwrap();
     operation
 }

@@ -3,7 +3,7 @@ use reservation_store::ReservationStore;
 use store_support::each_backend;
 
 use crate::{
-    a_claim, a_reservation, a_store, an_operation, an_operation_in, at, count, done, id, needs_attention,
+    a_claim, a_reservation, a_store, an_operation, an_operation_in, at, count, done, find, needs_attention,
     now, run, waiting,
 };
 
@@ -28,7 +28,7 @@ each_backend! {
         )
         .await;
         assert_eq!(seen(&store).await, ["0xpast", "0xsoon"]);
-        let item = store.find_work(&id("0xsoon")).await.unwrap().unwrap();
+        let item = find(&store, "0xsoon").await.unwrap();
         assert_eq!(item.reservation.lab.as_str(), "bench-7");
         assert_eq!(item.reservation.ends_at, at("2026-03-01T10:29:00Z"));
     }
@@ -77,6 +77,16 @@ each_backend! {
             true,
         )
         .await;
+        assert_eq!(seen(&store).await, ["0xaa"]);
+        an_operation_in(&store, &claim, OperationKind::End, "0xaa", done(), false).await;
+        assert_eq!(seen(&store).await, Vec::<String>::new());
+    }
+
+    async fn one_that_was_taken_back_is_seen_while_its_prepared_host_was_not_released(test) {
+        let store = a_store(&test).await;
+        a_reservation(test.database(), "0xaa", "PENDING", 0).await;
+        let claim = a_claim(&store, "ws").await;
+        an_operation_in(&store, &claim, OperationKind::Start, "0xaa", done(), true).await;
         assert_eq!(seen(&store).await, ["0xaa"]);
         an_operation_in(&store, &claim, OperationKind::End, "0xaa", done(), false).await;
         assert_eq!(seen(&store).await, Vec::<String>::new());
@@ -141,7 +151,7 @@ each_backend! {
         }
         an_operation_in(&store, &claim, OperationKind::ManualEnd, "0xbb", done(), false).await;
         assert_eq!(seen(&store).await, ["0xbb"]);
-        let item = store.find_work(&id("0xbb")).await.unwrap().unwrap();
+        let item = find(&store, "0xbb").await.unwrap();
         assert_eq!((item.start, item.end), (None, None));
     }
 
@@ -157,7 +167,7 @@ each_backend! {
             (1, &Some(start), &Some(end))
         );
         assert_eq!(
-            store.find_work(&id("0xaa")).await.unwrap().as_ref(),
+            find(&store, "0xaa").await.as_ref(),
             Some(&work[0])
         );
     }
@@ -182,7 +192,7 @@ each_backend! {
         a_reservation(test.database(), "0xstart", "CONFIRMED", 20).await;
         let work = store.work(now(), at("2026-03-01T09:30:00Z"), 3).await.unwrap();
         let ids: Vec<&str> = work.iter().map(|item| item.reservation.id.as_str()).collect();
-        assert_eq!(ids, ["0xactive", "0xstart", "0xold0"]);
+        assert_eq!(ids, ["0xactive", "0xstart", "0xold2"]);
     }
 
     async fn a_release_that_somebody_else_made_is_owed_no_longer(test) {
@@ -254,7 +264,7 @@ each_backend! {
         )
         .await;
         assert_eq!(seen(&store).await, ["0xaa"]);
-        assert_eq!(store.find_work(&id("0xnone")).await.unwrap(), None);
+        assert_eq!(find(&store, "0xnone").await, None);
     }
 
     async fn a_thousand_due_at_once_are_all_read(test) {

@@ -9,5 +9,6 @@ mod commands;
 mod connections;
 mod heartbeat;
 mod power;
+mod proofs;
 mod wake;
 mod wake_failures;

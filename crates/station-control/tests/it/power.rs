@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use host_sim::{Fault, PowerState};
+use host_sim::{At, Fault, PowerState};
 use reservation_engine::{Station, StepAction, StepOutcome};
 
 use crate::bench::{Bench, awake};
@@ -23,7 +23,7 @@ async fn a_shutdown_is_done_when_the_host_is_seen_to_be_down() {
     assert_eq!(bench.sim().power(), PowerState::Off);
     assert_eq!(bench.commands().len(), 1);
     let seen = bench.control.observe(bench.name(), Duration::from_secs(10)).await;
-    assert!(!seen.reachable);
+    assert!(!seen.reachable && seen.off, "{seen:?}");
     bench.end().await;
 }
 
@@ -49,6 +49,15 @@ async fn a_shutdown_that_takes_its_answer_along_is_done_all_the_same() {
         (report.response_code, &report.details["wentDown"]),
         (None, &serde_json::json!(true))
     );
+    bench.end().await;
+}
+
+#[tokio::test]
+async fn a_host_that_hangs_is_not_taken_for_one_that_is_off() {
+    let bench = Bench::start(awake()).await;
+    bench.sim().set_fault(Fault::Hang(At::Get));
+    let seen = bench.control.observe(bench.name(), Duration::from_secs(4)).await;
+    assert!(!seen.reachable && !seen.off, "{seen:?}");
     bench.end().await;
 }
 

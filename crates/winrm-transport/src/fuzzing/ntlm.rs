@@ -4,6 +4,7 @@ use secrecy::SecretString;
 use secrecy::zeroize::Zeroizing;
 
 use super::within;
+use crate::ntlm::seal::Sealer;
 use crate::ntlm::{self, Challenge, Identity, der, flags, spnego as tokens};
 use crate::tls;
 
@@ -125,6 +126,21 @@ pub fn spnego(data: &[u8]) {
         assert_eq!(reader.next(), None);
     }
     walk(data, 0);
+    signed(data);
+}
+
+/// The signature over the offer is that of the other side over exactly this offer.
+fn signed(data: &[u8]) {
+    const KEY: [u8; 16] = [0x55; 16];
+    let verify = |offer: &[u8], signature: &[u8]| Sealer::client(&KEY).verify_for_spnego(offer, signature);
+    let mut signature = Sealer::server(&KEY).sign_for_spnego(data);
+    assert!(verify(data, &signature).is_ok());
+    assert!(verify(&[data, &[0]].concat(), &signature).is_err());
+    let at = usize::from(data.first().copied().unwrap_or_default()) % signature.len();
+    signature[at] ^= 1;
+    assert!(verify(data, &signature).is_err(), "byte {at}");
+    let ours = Sealer::client(&KEY).sign_for_spnego(data);
+    assert!(verify(data, &ours).is_err(), "our own, sent back");
 }
 
 /// The NTLM message within a first token.

@@ -5,8 +5,8 @@ use std::time::Duration;
 use crate::Command;
 use crate::cmdline::argv::{argv, operators_seen_by_cmd};
 use crate::settings::Limits;
+use crate::soap::parse;
 use crate::soap::request::{self, Addressing};
-use crate::soap::{Element, parse};
 
 /// Reads `data` as arguments with a NUL between them.
 ///
@@ -41,11 +41,11 @@ fn in_a_request(command: &Command) {
     let request = request::command(&addressing, "SHELL", "ID", command, &words);
     let root = parse(request.xml.as_bytes(), &limits).expect("our own request is read");
     let mut found = Vec::new();
-    root.walk(&mut |element: &Element| {
-        if element.local == "Command" || element.local == "Arguments" {
-            found.push(element.text.clone());
+    for element in root.root().walk() {
+        if matches!(element.local(), "Command" | "Arguments") {
+            found.push(element.text());
         }
-    });
+    }
     assert_eq!(found, words);
 }
 

@@ -1,7 +1,7 @@
 //! SOAP answers, through every decoder.
 
 use crate::settings::Limits;
-use crate::soap::{self, Element, Fault, parse};
+use crate::soap::{self, Document, Element, Fault, parse};
 
 /// Longest text of a peer that leaves a decoder other than output, property values and namespaces, in characters.
 const SHORT_TEXT: usize = 1_024;
@@ -13,7 +13,7 @@ const SHORT_TEXT: usize = 1_024;
 pub fn soap(data: &[u8]) {
     let limits = Limits::default();
     let Ok(root) = parse(data, &limits) else { return };
-    let size = measure(&root, 1, &limits);
+    let size = measure(root.root(), 1, &limits);
     assert!(size.elements <= limits.xml_elements);
     // UTF-16 grows by a half at most when it becomes UTF-8; escapes only shrink.
     assert!(size.text <= data.len() * 3 / 2, "text out of nothing");
@@ -33,14 +33,14 @@ struct Size {
     text: usize,
 }
 
-fn measure(element: &Element, depth: usize, limits: &Limits) -> Size {
+fn measure(element: Element<'_>, depth: usize, limits: &Limits) -> Size {
     assert!(depth <= limits.xml_depth, "deeper than allowed");
     assert!(element.attribute_count() <= limits.xml_attributes);
     let mut size = Size {
         elements: 1,
-        text: element.text.len(),
+        text: element.text().len(),
     };
-    for child in &element.children {
+    for child in element.children() {
         let inner = measure(child, depth + 1, limits);
         size.elements += inner.elements;
         size.text += inner.text;
@@ -49,7 +49,7 @@ fn measure(element: &Element, depth: usize, limits: &Limits) -> Size {
 }
 
 /// No decoder gives more than there was.
-fn answers(root: &Element, text: usize) {
+fn answers(root: &Document, text: usize) {
     if let Some(fault) = Fault::find(root) {
         assert!(fault.message.chars().count() <= SHORT_TEXT);
         assert!(!fault.message.contains(char::is_control));
@@ -98,7 +98,7 @@ fn refused(data: &[u8], limits: &Limits) {
     let data = data.strip_prefix(b"\xef\xbb\xbf").unwrap_or(data);
     let around = |before: &str, after: &str| {
         let document = [before.as_bytes(), data, after.as_bytes()].concat();
-        parse(&document, limits).map(drop)
+        parse(document, limits).map(drop)
     };
     assert!(
         around("<!DOCTYPE a [<!ENTITY e 'x'>]>", "").is_err(),

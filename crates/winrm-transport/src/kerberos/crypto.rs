@@ -50,6 +50,19 @@ impl Key {
         })
     }
 
+    /// The number of its cipher.
+    pub(super) fn etype(&self) -> u32 {
+        match self.bytes.len() {
+            16 => 17,
+            _ => 18,
+        }
+    }
+
+    /// Bytes of it, and of any other key of its cipher.
+    pub(super) fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
     /// Decrypts and checks. `None` for anything that was not made with this key for this usage.
     pub(super) fn decrypt(&self, usage: i32, data: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
         if data.len() < CONFOUNDER_LEN + MAC_LEN {

@@ -9,6 +9,7 @@ use crate::peer::{Counters, Peer};
 
 use super::read::Token;
 use super::refusal::Party;
+use super::request;
 use super::settings::KerberosScheme;
 use super::spnego;
 use super::tickets;
@@ -24,10 +25,46 @@ pub(crate) async fn authenticate(connection: &mut Connection, peer: &Peer) -> Re
         tracing::debug!(%error, "settings no longer valid");
         protocol("kerberos settings are not valid")
     })?;
-    let name = settings.server_name.as_ref().unwrap_or(&settings.endpoint.host);
-    let service = format!("HTTP/{name}");
+    let said = settings
+        .kerberos
+        .service_host
+        .as_ref()
+        .or(settings.server_name.as_ref());
+    let service = format!("HTTP/{}", said.unwrap_or(&settings.endpoint.host));
+    let kept = &settings.account.tickets;
+    if let Some(ticket) = kept.find(&login, &service) {
+        let witness = Witness::after_kdc(&login, &service, ticket.key.clone());
+        let token = request::token(&ticket).ok_or_else(|| protocol("no randomness for a token"))?;
+        match log_in(connection, peer, witness, token).await {
+            Ok(()) => return Ok(()),
+            Err(error) => {
+                kept.forget(&login, &service);
+                // The host may have another key by now, or think of time otherwise than the KDC: a new ticket tells.
+                if !matches!(error, Error::Unauthorized { .. } | Error::Kerberos { .. }) {
+                    return Err(error);
+                }
+                tracing::debug!(%error, "host does not take the ticket of before");
+            }
+        }
+    }
     let mut witness = Witness::new(&login, settings.account.password.expose_secret(), &service);
-    let mut token = Box::pin(tickets::token(settings, &login, &service, &mut witness)).await?;
+    let token = Box::pin(tickets::token(settings, &login, &service, &mut witness)).await?;
+    let given = witness.given();
+    log_in(connection, peer, witness, token).await?;
+    if let Some((ticket, life)) = given {
+        kept.keep(&login, &service, ticket, life);
+    }
+    Ok(())
+}
+
+/// Shows the token to the host, and judges its answer.
+async fn log_in(
+    connection: &mut Connection,
+    peer: &Peer,
+    witness: Witness<'_>,
+    mut token: Vec<u8>,
+) -> Result<(), Error> {
+    let settings = &peer.settings;
     if let Some(channel) = &connection.channel_binding {
         witness.bind(&mut token, channel)?;
     }

@@ -8,54 +8,70 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpStream, lookup_host};
 use tokio::time::{Instant, timeout_at};
 
-use crate::error::Error;
-
 /// Tickets carry group lists, but not this many.
 const MAX_ANSWER: usize = 256 * 1024;
 /// More addresses than any sane name has.
 const MAX_ADDRESSES: usize = 8;
 
+/// None of them answered; what became of the last.
+#[derive(Debug)]
+pub(super) struct Silent {
+    pub(super) kdc: String,
+    pub(super) why: io::ErrorKind,
+}
+
 /// Asks one KDC after the other until one answers. Each has `allowed` for everything.
 ///
 /// `request` has its length in front already; the answer comes with its own.
-pub(super) async fn ask(kdcs: &[(String, u16)], request: &[u8], allowed: Duration) -> Result<Vec<u8>, Error> {
-    let mut last = None;
+pub(super) async fn ask(
+    kdcs: &[(String, u16)],
+    request: &[u8],
+    allowed: Duration,
+) -> Result<Vec<u8>, Silent> {
+    let mut last = Silent {
+        kdc: String::new(),
+        why: io::ErrorKind::NotFound,
+    };
     for (host, port) in kdcs {
         match ask_one(host, *port, request, Instant::now() + allowed).await {
             Ok(answer) => return Ok(answer),
-            Err(error) => {
+            Err((address, error)) => {
                 tracing::debug!(kdc = %host, %error, "kdc does not answer");
-                last = Some(error);
+                let kdc = match address {
+                    Some(address) if host.parse().ok() == Some(address.ip()) => address.to_string(),
+                    Some(address) => format!("{host} ({address})"),
+                    None => host.clone(),
+                };
+                let why = error.kind();
+                last = Silent { kdc, why };
             }
         }
     }
-    Err(last.unwrap_or_else(|| unresolved("", io::ErrorKind::NotFound.into())))
+    Err(last)
 }
 
-async fn ask_one(host: &str, port: u16, request: &[u8], until: Instant) -> Result<Vec<u8>, Error> {
+/// With the address that was dialled last, if any was.
+type Missed = (Option<SocketAddr>, io::Error);
+
+async fn ask_one(host: &str, port: u16, request: &[u8], until: Instant) -> Result<Vec<u8>, Missed> {
     let late = || io::Error::from(io::ErrorKind::TimedOut);
     let found = timeout_at(until, lookup_host((host, port))).await;
     let found = found.unwrap_or_else(|_| Err(late()));
     let addresses: Vec<_> = found
-        .map_err(|source| unresolved(host, source))?
+        .map_err(|error| (None, error))?
         .take(MAX_ADDRESSES)
         .collect();
-    let mut last = None;
+    let mut last = (None, io::ErrorKind::NotFound.into());
     for (tried, address) in addresses.iter().enumerate() {
         // Each address gets its share, so that one that swallows packets does not starve the next.
         let share = until.saturating_duration_since(Instant::now()) / (addresses.len() - tried) as u32;
         let done = timeout_at(Instant::now() + share, exchange(*address, request)).await;
         match done.unwrap_or_else(|_| Err(late())) {
             Ok(answer) => return Ok(answer),
-            Err(source) => {
-                last = Some(Error::Connect {
-                    address: *address,
-                    source,
-                });
-            }
+            Err(error) => last = (Some(*address), error),
         }
     }
-    Err(last.unwrap_or_else(|| unresolved(host, io::ErrorKind::NotFound.into())))
+    Err(last)
 }
 
 async fn exchange(address: SocketAddr, request: &[u8]) -> io::Result<Vec<u8>> {
@@ -76,13 +92,6 @@ async fn exchange(address: SocketAddr, request: &[u8]) -> io::Result<Vec<u8>> {
         return Err(io::ErrorKind::UnexpectedEof.into());
     }
     Ok(answer)
-}
-
-fn unresolved(host: &str, source: io::Error) -> Error {
-    Error::Resolve {
-        host: host.to_owned(),
-        source,
-    }
 }
 
 #[cfg(test)]
@@ -121,13 +130,10 @@ mod tests {
     #[tokio::test]
     async fn a_kdc_that_says_nothing_costs_no_more_than_its_time() {
         let silent = kdc(b"").await;
+        let address = format!("127.0.0.1:{}", silent.1);
         let error = ask(&[silent], REQUEST, Duration::from_millis(50))
             .await
             .unwrap_err();
-        assert!(
-            matches!(&error, Error::Connect { source, .. } if source.kind() == io::ErrorKind::TimedOut),
-            "{error:?}"
-        );
-        assert!(error.is_transient());
+        assert_eq!((error.kdc, error.why), (address, io::ErrorKind::TimedOut));
     }
 }

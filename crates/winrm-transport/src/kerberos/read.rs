@@ -1,22 +1,26 @@
 //! The parts of Kerberos messages that are judged here, cut out of their DER.
 //!
-//! Everything is a slice of the message: nothing is allocated by what a length says.
+//! Nearly everything is a slice of the message: nothing is allocated by what a length says.
 //! Source: RFC 4120 section 5 and appendix A.
+
+use std::time::Duration;
 
 use crate::ntlm::der::Reader;
 
-const INTEGER: u8 = 0x02;
-const OCTETS: u8 = 0x04;
-const OID: u8 = 0x06;
-const GENERALIZED_TIME: u8 = 0x18;
-const GENERAL_STRING: u8 = 0x1b;
-const SEQUENCE: u8 = 0x30;
+use super::times;
+
+pub(super) const INTEGER: u8 = 0x02;
+pub(super) const OCTETS: u8 = 0x04;
+pub(super) const OID: u8 = 0x06;
+pub(super) const GENERALIZED_TIME: u8 = 0x18;
+pub(super) const GENERAL_STRING: u8 = 0x1b;
+pub(super) const SEQUENCE: u8 = 0x30;
 
 pub(super) const AS_REQ: u8 = 0x6a;
 pub(super) const AS_REP: u8 = 0x6b;
 pub(super) const TGS_REQ: u8 = 0x6c;
 pub(super) const TGS_REP: u8 = 0x6d;
-const AP_REQ: u8 = 0x6e;
+pub(super) const AP_REQ: u8 = 0x6e;
 const AP_REP: u8 = 0x6f;
 const KRB_ERROR: u8 = 0x7e;
 
@@ -81,6 +85,11 @@ fn key(fields: &[u8], at: u8) -> Option<(u32, &[u8])> {
     Some((number(inner, 0)?, Reader::new(field(inner, 1)?).expect(OCTETS)?))
 }
 
+/// A moment, in seconds since 1970.
+fn moment(fields: &[u8], at: u8) -> Option<u64> {
+    times::seconds(Reader::new(field(fields, at)?).expect(GENERALIZED_TIME)?)
+}
+
 /// The components of a PrincipalName; four are more than any has here.
 fn principal(fields: &[u8], at: u8) -> Option<Vec<&[u8]>> {
     let mut names = Reader::new(sequence(sequence(fields, at)?, 1)?);
@@ -118,6 +127,10 @@ pub(super) struct Given<'a> {
     pub(super) client: Vec<&'a [u8]>,
     /// Salt for the password, when said.
     pub(super) salt: Option<&'a [u8]>,
+    /// The client's name as a whole, to be said to the service.
+    pub(super) client_name: &'a [u8],
+    /// The ticket as a whole.
+    pub(super) ticket: &'a [u8],
     /// The service the ticket claims to be for.
     pub(super) ticket_service: Vec<&'a [u8]>,
     pub(super) sealed: (u32, &'a [u8]),
@@ -129,6 +142,8 @@ impl<'a> Given<'a> {
         Some(Self {
             client_realm: string(fields, 3)?,
             client: principal(fields, 4)?,
+            client_name: field(fields, 4)?,
+            ticket: field(fields, 5)?,
             salt: sequence(fields, 2).and_then(salt),
             ticket_service: principal(message(field(fields, 5)?, 0x61)?, 2)?,
             sealed: encrypted(fields, 6)?,
@@ -155,6 +170,8 @@ pub(super) struct Secret<'a> {
     pub(super) nonce: u32,
     pub(super) realm: &'a [u8],
     pub(super) service: Vec<&'a [u8]>,
+    /// From start to end, both by the clock of the KDC.
+    pub(super) life: Option<Duration>,
 }
 
 impl<'a> Secret<'a> {
@@ -166,8 +183,15 @@ impl<'a> Secret<'a> {
             nonce: number(fields, 2)?,
             realm: string(fields, 9)?,
             service: principal(fields, 10)?,
+            life: life(fields),
         })
     }
+}
+
+/// Without a start, a ticket is good from the moment its owner logged in.
+fn life(fields: &[u8]) -> Option<Duration> {
+    let start = moment(fields, 6).or_else(|| moment(fields, 5))?;
+    moment(fields, 7)?.checked_sub(start).map(Duration::from_secs)
 }
 
 /// An error of the KDC or the host.

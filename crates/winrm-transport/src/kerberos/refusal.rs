@@ -1,5 +1,7 @@
 //! Why Kerberos did not come about, by what somebody has to put right.
 
+use std::io;
+
 /// Who said something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[cfg(feature = "kerberos")]
@@ -17,6 +19,17 @@ pub enum KerberosRefusal {
     NoKdc {
         /// The realm of the account.
         realm: String,
+    },
+    /// No KDC of the realm could be reached, or none answered. Says nothing about the host, which was connected to
+    /// before. Try later.
+    #[error("no kdc of realm {realm:?} answers, last asked was {kdc}: {why}")]
+    KdcSilent {
+        /// The realm of the account.
+        realm: String,
+        /// The last of those asked, by the name it was given, and its address if it was dialled.
+        kdc: String,
+        /// What came of it.
+        why: io::ErrorKind,
     },
     /// The KDC has no such service: the name in the inventory is an alias or an address, or the host is not joined.
     #[error("kdc knows no service {service:?}")]
@@ -44,6 +57,21 @@ pub enum KerberosRefusal {
         /// The error code of RFC 4120 section 7.5.9.
         code: u32,
     },
+}
+
+impl KerberosRefusal {
+    /// Whether it may pass with nothing changed.
+    pub(crate) fn is_transient(&self) -> bool {
+        matches!(self, Self::KdcSilent { .. })
+    }
+
+    /// A stable name for machines.
+    pub(crate) fn code(&self) -> &'static str {
+        match self {
+            Self::KdcSilent { .. } => "kdc_silent",
+            _ => "kerberos",
+        }
+    }
 }
 
 /// What a KRB-ERROR means: the credentials are wrong, or something else has to be put right.

@@ -13,8 +13,7 @@ const MAX_KDCS: usize = 8;
 
 /// Where tickets come from. Only used with [`AuthMethod::Kerberos`](crate::AuthMethod::Kerberos).
 ///
-/// The service is `HTTP/<host>`, where the host is [`Settings::server_name`](crate::Settings::server_name) or else the
-/// host of the endpoint: a name, since an address has no Kerberos service.
+/// The service is `HTTP/<host>`: a name, since an address has no Kerberos service.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KerberosSettings {
     /// The account's realm. Default: the domain of the account, or what follows its last `@`, in upper case.
@@ -25,6 +24,9 @@ pub struct KerberosSettings {
     /// They are the operator's choice, so [`Settings::allowed_networks`](crate::Settings::allowed_networks) does not
     /// apply to them.
     pub kdcs: Vec<String>,
+    /// The host's name in the service. Default: [`Settings::server_name`](crate::Settings::server_name), or else the
+    /// host of the endpoint.
+    pub service_host: Option<String>,
     /// How the token is carried to the host. Default: [`KerberosScheme::Negotiate`].
     pub scheme: KerberosScheme,
     /// How long one KDC may take for one answer, connecting included. Default 5 s. A login asks three times.
@@ -36,6 +38,7 @@ impl Default for KerberosSettings {
         Self {
             realm: None,
             kdcs: Vec::new(),
+            service_host: None,
             scheme: KerberosScheme::Negotiate,
             timeout: Duration::from_secs(5),
         }

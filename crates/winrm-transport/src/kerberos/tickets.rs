@@ -90,7 +90,15 @@ pub(super) async fn token(
             } else {
                 std::slice::from_ref(&there)
             };
-            let answer = kdc::ask(kdcs, &asked.data, settings.kerberos.timeout).await?;
+            let answer = kdc::ask(kdcs, &asked.data, settings.kerberos.timeout).await;
+            let answer = answer.map_err(|silent| Error::Kerberos {
+                service: service.to_owned(),
+                source: KerberosRefusal::KdcSilent {
+                    realm: login.realm.clone(),
+                    kdc: silent.kdc,
+                    why: silent.why,
+                },
+            })?;
             let question = asked.data.get(PREFIX..).unwrap_or_default();
             witness.judge(question, answer.get(PREFIX..).unwrap_or_default())?;
             state = without_log(|| steps.resume(Ok(answer)));

@@ -5,9 +5,12 @@
 //! answer must carry the nonce of its request and the name that was asked for (RFC 4120 sections 3.1.5 and 3.3.4),
 //! and the host's must carry the moment of ours (section 3.2.5).
 
+use std::time::Duration;
+
 use crate::error::{Error, Stage};
 
 use super::crypto::{Key, usage};
+use super::kept::Ticket;
 use super::read::{self, Asked, Complaint, Given, Proof, Secret, Token};
 use super::refusal::{KerberosRefusal, Meaning, Party, meaning};
 use super::settings::Login;
@@ -25,6 +28,7 @@ pub(super) struct Witness<'a> {
     salt: Option<Vec<u8>>,
     key: Option<Key>,
     complete: bool,
+    given: Option<(Ticket, Duration)>,
 }
 
 impl<'a> Witness<'a> {
@@ -36,7 +40,22 @@ impl<'a> Witness<'a> {
             salt: None,
             key: None,
             complete: false,
+            given: None,
         }
+    }
+
+    /// With the key of a ticket for the service.
+    pub(super) fn after_kdc(login: &'a Login, service: &'a str, key: Key) -> Self {
+        Self {
+            key: Some(key),
+            complete: true,
+            ..Self::new(login, "", service)
+        }
+    }
+
+    /// The ticket for the service, and for how long it is good, once the KDC gave it.
+    pub(super) fn given(&mut self) -> Option<(Ticket, Duration)> {
+        self.given.take()
     }
 
     /// Judges one answer of the KDC to one request, both without their length.
@@ -113,7 +132,17 @@ impl<'a> Witness<'a> {
             return Err(protocol("kdc answer does not belong to the request"));
         }
         self.complete = is_service;
-        self.take(secret.key)
+        self.take(secret.key)?;
+        if let (true, Some(life), Some(key)) = (is_service, secret.life, &self.key) {
+            let ticket = Ticket {
+                sealed: given.ticket.to_vec(),
+                realm: given.client_realm.to_vec(),
+                client: given.client_name.to_vec(),
+                key: key.clone(),
+            };
+            self.given = Some((ticket, life));
+        }
+        Ok(())
     }
 
     fn take(&mut self, (etype, bytes): (u32, &[u8])) -> Result<(), Error> {

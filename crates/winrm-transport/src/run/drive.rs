@@ -67,17 +67,15 @@ pub(crate) async fn drive(
     let mut side = (input.is_some() || orders.is_some()).then(|| Session::new(session.peer.clone()));
     let finished = {
         let streams = orders.is_some();
-        let mut feed = pin!(async {
-            match &mut side {
-                Some(side) => feed::serve(side, &progress, input, orders).await,
-                None => std::future::pending().await,
-            }
-        });
+        // In a box: most commands have none.
+        let mut feed = side
+            .as_mut()
+            .map(|side| Box::pin(feed::serve(side, &progress, input, orders)));
         let mut work = pin!(execute(&mut session, &job.command, &job.words, &progress));
         let (finished, fed) = tokio::select! {
             biased;
             result = &mut work => (Some(result), true),
-            Some(error) = &mut feed => (Some(Err(error)), false),
+            Some(error) = served(&mut feed) => (Some(Err(error)), false),
             () = sleep_until(job.until) => (None, true),
             () = job.abandoned.cancelled() => (None, true),
         };
@@ -85,7 +83,7 @@ pub(crate) async fn drive(
             progress.ended.cancel();
             if streams && fed {
                 // The last words to a program may be what ended it: whoever sent them wants to hear that they arrived.
-                let _ = timeout_at(job.until.min(Instant::now() + LAST_ORDER), &mut feed).await;
+                let _ = timeout_at(job.until.min(Instant::now() + LAST_ORDER), served(&mut feed)).await;
             }
             let output = || progress.with(|state| state.collected.take(job.begun.elapsed()));
             // A program that did not get its input still runs.
@@ -109,8 +107,16 @@ pub(crate) async fn drive(
     session.settle(progress.at.get());
     match finished {
         None => finish(&mut session, &progress).await,
-        Some(true) => clean_up(&mut session, &progress).await,
+        Some(true) => Box::pin(clean_up(&mut session, &progress)).await,
         Some(false) => {}
+    }
+}
+
+/// The end of what is sent to the command, if anything is.
+async fn served<F: Future<Output = Option<Error>> + Unpin>(feed: &mut Option<F>) -> Option<Error> {
+    match feed {
+        Some(feed) => feed.await,
+        None => std::future::pending().await,
     }
 }
 

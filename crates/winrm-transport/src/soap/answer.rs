@@ -6,10 +6,12 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use super::Malformed;
-use super::reader::{Element, Ns};
+use super::document::{Document, Element};
+use super::scope::Ns;
 use crate::output::{Identity, Instance};
 
-fn body(envelope: &Element) -> Result<&Element, Malformed> {
+fn body(envelope: &Document) -> Result<Element<'_>, Malformed> {
+    let envelope = envelope.root();
     if !envelope.is(Ns::Soap, "Envelope") {
         return Err(Malformed("answer is not a soap envelope"));
     }
@@ -19,11 +21,12 @@ fn body(envelope: &Element) -> Result<&Element, Malformed> {
 }
 
 /// The message id that the answer says it answers.
-pub(crate) fn relates_to(envelope: &Element) -> Option<&str> {
+pub(crate) fn relates_to(envelope: &Document) -> Option<&str> {
     envelope
+        .root()
         .child(Ns::Soap, "Header")?
         .child(Ns::Addressing, "RelatesTo")
-        .map(|e| e.text.trim())
+        .map(|e| e.text().trim())
 }
 
 /// An id as hosts choose them. It goes into requests and logs, so that nothing but visible characters is taken.
@@ -34,23 +37,23 @@ fn id(text: &str) -> Option<String> {
 }
 
 /// The id of the new shell: newer hosts repeat the shell, all of them name it as a selector.
-pub(crate) fn shell_id(envelope: &Element) -> Result<String, Malformed> {
-    let mut found = None;
-    body(envelope)?.walk(&mut |element| {
-        let selector = element.is(Ns::Wsman, "Selector") && element.attribute("Name") == Some("ShellId");
-        if found.is_none() && (selector || element.is(Ns::Shell, "ShellId")) {
-            found = id(&element.text);
-        }
-    });
-    found.ok_or(Malformed("answer to create has no shell id"))
+pub(crate) fn shell_id(envelope: &Document) -> Result<String, Malformed> {
+    let names_it = |element: &Element<'_>| {
+        element.is(Ns::Shell, "ShellId")
+            || (element.is(Ns::Wsman, "Selector") && element.attribute("Name") == Some("ShellId"))
+    };
+    let mut named = body(envelope)?.walk().filter(names_it);
+    named
+        .find_map(|element| id(element.text()))
+        .ok_or(Malformed("answer to create has no shell id"))
 }
 
 /// The id of the new command.
-pub(crate) fn command_id(envelope: &Element) -> Result<String, Malformed> {
+pub(crate) fn command_id(envelope: &Document) -> Result<String, Malformed> {
     body(envelope)?
         .child(Ns::Shell, "CommandResponse")
         .and_then(|response| response.child(Ns::Shell, "CommandId"))
-        .and_then(|element| id(&element.text))
+        .and_then(|element| id(element.text()))
         .ok_or(Malformed("answer to command has no command id"))
 }
 
@@ -67,11 +70,11 @@ pub(crate) struct ShellEntry {
 }
 
 /// Reads the answer to Enumerate or Pull: the shells, and where to go on if there are more.
-pub(crate) fn decode_shells(envelope: &Element) -> Result<(Vec<ShellEntry>, Option<String>), Malformed> {
+pub(crate) fn decode_shells(envelope: &Document) -> Result<(Vec<ShellEntry>, Option<String>), Malformed> {
     let (mut shells, mut context, mut ended) = (Vec::new(), None, false);
-    body(envelope)?.walk(&mut |element| {
+    for element in body(envelope)?.walk() {
         let text = |name| {
-            let found = element.child(Ns::Shell, name).map(|child| child.text.trim());
+            let found = element.child(Ns::Shell, name).map(|child| child.text().trim());
             found
                 .filter(|text| !text.is_empty() && text.len() <= 256)
                 .map(str::to_owned)
@@ -84,12 +87,12 @@ pub(crate) fn decode_shells(envelope: &Element) -> Result<(Vec<ShellEntry>, Opti
                 idle: text("ShellInactivity").and_then(|text| duration(&text)),
             }));
         } else if element.is(Ns::Enumeration, "EnumerationContext") {
-            let more = element.text.trim();
+            let more = element.text().trim();
             context = (!more.is_empty() && more.len() <= 4_096).then(|| more.to_owned());
         } else if element.is(Ns::Enumeration, "EndOfSequence") || element.is(Ns::Wsman, "EndOfSequence") {
             ended = true;
         }
-    });
+    }
     Ok((shells, context.filter(|_| !ended)))
 }
 
@@ -127,11 +130,11 @@ pub(crate) struct ReceiveAnswer {
 
 /// Reads the answer to Receive for one command. Streams are appended in document order; only a state ending in
 /// `/Done` ends the command, never `End="true"`. Source: MS-WSMV 3.1.4.14.
-pub(crate) fn decode_receive(envelope: &Element, command: &str) -> Result<ReceiveAnswer, Malformed> {
+pub(crate) fn decode_receive(envelope: &Document, command: &str) -> Result<ReceiveAnswer, Malformed> {
     let response = body(envelope)?
         .child(Ns::Shell, "ReceiveResponse")
         .ok_or(Malformed("answer to receive has no receive response"))?;
-    let ours = |element: &&Element| {
+    let ours = |element: &Element<'_>| {
         element
             .attribute("CommandId")
             .is_none_or(|id| id.eq_ignore_ascii_case(command))
@@ -144,11 +147,10 @@ pub(crate) fn decode_receive(envelope: &Element, command: &str) -> Result<Receiv
             _ => continue,
         };
         let so_far = target.len();
-        if STANDARD.decode_vec(&stream.text, target).is_err() {
+        if STANDARD.decode_vec(stream.text(), target).is_err() {
             // Some hosts break long lines.
             target.truncate(so_far);
-            let mut compact = stream.text.clone();
-            compact.retain(|c| !c.is_ascii_whitespace());
+            let compact: String = stream.text().split_ascii_whitespace().collect();
             STANDARD
                 .decode_vec(&compact, target)
                 .map_err(|_| Malformed("stream is not base64"))?;
@@ -162,7 +164,7 @@ pub(crate) fn decode_receive(envelope: &Element, command: &str) -> Result<Receiv
             answer.done = true;
             if let Some(code) = state.child(Ns::Shell, "ExitCode") {
                 let number: i64 = code
-                    .text
+                    .text()
                     .trim()
                     .parse()
                     .map_err(|_| Malformed("exit code is no number"))?;
@@ -175,12 +177,12 @@ pub(crate) fn decode_receive(envelope: &Element, command: &str) -> Result<Receiv
 }
 
 /// Reads the answer to Identify.
-pub(crate) fn decode_identity(envelope: &Element) -> Result<Identity, Malformed> {
+pub(crate) fn decode_identity(envelope: &Document) -> Result<Identity, Malformed> {
     let response = body(envelope)?
         .child(Ns::Identity, "IdentifyResponse")
         .ok_or(Malformed("answer to identify has no identify response"))?;
     let text = |name| {
-        let found = response.child(Ns::Identity, name).map(|e| e.text.trim());
+        let found = response.child(Ns::Identity, name).map(|e| e.text().trim());
         let visible = found.unwrap_or_default().chars().filter(|c| !c.is_control());
         visible.take(1_024).collect()
     };
@@ -192,18 +194,17 @@ pub(crate) fn decode_identity(envelope: &Element) -> Result<Identity, Malformed>
 }
 
 /// Reads the answer to Get: the first element of the body, its children as properties.
-pub(crate) fn decode_instance(envelope: &Element) -> Result<Instance, Malformed> {
+pub(crate) fn decode_instance(envelope: &Document) -> Result<Instance, Malformed> {
     let instance = body(envelope)?
-        .children
-        .first()
+        .children()
+        .next()
         .ok_or(Malformed("answer to get has an empty body"))?;
-    let values = instance.children.iter().map(|property| {
-        let mut text = String::new();
-        property.walk(&mut |element| text.push_str(element.text.trim()));
-        (property.local.clone(), text)
+    let values = instance.children().map(|property| {
+        let text = property.walk().map(|element| element.text().trim()).collect();
+        (property.local().to_owned(), text)
     });
     Ok(Instance {
-        class: instance.local.clone(),
+        class: instance.local().to_owned(),
         values: values.collect(),
     })
 }

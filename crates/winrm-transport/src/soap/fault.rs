@@ -1,6 +1,7 @@
 //! SOAP faults: what the host refuses, as a number.
 
-use super::reader::{Element, Ns};
+use super::document::Document;
+use super::scope::Ns;
 
 /// Longest text of a peer that we pass on, in characters.
 const MESSAGE_CHARS: usize = 1_024;
@@ -18,32 +19,35 @@ pub(crate) struct Fault {
 
 impl Fault {
     /// The fault in an envelope, if it is one.
-    pub(crate) fn find(envelope: &Element) -> Option<Self> {
-        let fault = envelope.child(Ns::Soap, "Body")?.child(Ns::Soap, "Fault")?;
+    pub(crate) fn find(envelope: &Document) -> Option<Self> {
+        let fault = envelope
+            .root()
+            .child(Ns::Soap, "Body")?
+            .child(Ns::Soap, "Fault")?;
         let subcode = fault
             .child(Ns::Soap, "Code")
             .and_then(|code| code.child(Ns::Soap, "Subcode"))
             .and_then(|subcode| subcode.child(Ns::Soap, "Value"))
-            .map(|value| shorten(value.text.rsplit(':').next().unwrap_or_default()));
+            .map(|value| shorten(value.text().rsplit(':').next().unwrap_or_default()));
         let mut code = None;
         let mut message = String::new();
-        fault.walk(&mut |element| {
-            let number = match (element.ns, element.local.as_str()) {
+        for element in fault.walk() {
+            let number = match (element.ns(), element.local()) {
                 (Ns::Fault, "WSManFault") => element.attribute("Code").and_then(number),
-                (_, "error_Code") => number(&element.text),
+                (_, "error_Code") => number(element.text()),
                 _ => None,
             };
             // A nested fault comes later in document order, and is the one that says why.
             code = number.or(code);
-            if element.is(Ns::Fault, "Message") && !element.text.trim().is_empty() {
-                message = shorten(&element.text);
+            if element.is(Ns::Fault, "Message") && !element.text().trim().is_empty() {
+                message = shorten(element.text());
             }
-        });
+        }
         if message.is_empty() {
             let reason = fault
                 .child(Ns::Soap, "Reason")
                 .and_then(|reason| reason.child(Ns::Soap, "Text"));
-            message = shorten(reason.map_or("", |text| text.text.as_str()));
+            message = shorten(reason.map_or("", |text| text.text()));
         }
         Some(Self {
             code: code.unwrap_or(0),

@@ -1,14 +1,14 @@
-//! Requests, written with a real XML writer.
+//! Requests as text: names of ours, and values that are escaped without exception.
+//!
+//! `DataLocale` and `SessionId` of MS-WSMV are left out: clients may send them (MS-WSMV 3.2.4.1), nothing here depends
+//! on the first, and a host binds a shell to the second, so that a later life of the program could not delete it.
 
-use std::borrow::Cow;
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use quick_xml::Writer;
-use quick_xml::events::{BytesEnd, BytesStart, BytesText, Event};
 
-use super::reader::uri;
+use super::scope::uri;
 use crate::command::{Command, Surroundings};
 use crate::settings::Limits;
 
@@ -36,14 +36,11 @@ pub(crate) struct Addressing {
 impl Addressing {
     /// `to` is the endpoint URL.
     pub(crate) fn new(to: &str, operation_timeout: Duration, limits: &Limits) -> Self {
-        // Groups our requests in the host's logs.
-        let session_id = format!("uuid:{}", fresh_id());
         let mut xml = Xml::new();
         let namespaces = [
             ("xmlns:s", uri::SOAP),
             ("xmlns:a", uri::ADDRESSING),
             ("xmlns:w", uri::WSMAN),
-            ("xmlns:p", uri::MICROSOFT),
             ("xmlns:rsp", uri::SHELL),
         ];
         xml.open("s:Envelope", &namespaces);
@@ -55,8 +52,6 @@ impl Addressing {
         xml.leaf("w:MaxEnvelopeSize", &[MUST], &limits.envelope_bytes.to_string());
         xml.leaf("w:OperationTimeout", &[], &seconds(operation_timeout));
         xml.leaf("w:Locale", &[("xml:lang", "en-US"), MAY], "");
-        xml.leaf("p:DataLocale", &[("xml:lang", "en-US"), MAY], "");
-        xml.leaf("p:SessionId", &[MAY], &session_id);
         Self {
             opening: xml.finish().into_boxed_str(),
         }
@@ -335,68 +330,78 @@ fn seconds(duration: Duration) -> String {
     }
 }
 
-/// The writer, with the few shapes we need.
-struct Xml(Writer<Vec<u8>>);
+/// The writer, with the few shapes we need. Names are literals, and closed as they were opened: every request is read
+/// back by a test.
+struct Xml(String);
 
 impl Xml {
     fn new() -> Self {
-        Self(Writer::new(Vec::with_capacity(2_048)))
+        Self(String::with_capacity(2_048))
     }
 
     /// Goes on after what was written before.
     fn after(opening: &str) -> Self {
         let mut xml = Self::new();
-        xml.0.get_mut().extend_from_slice(opening.as_bytes());
+        xml.0.push_str(opening);
         xml
     }
 
-    fn event(&mut self, event: Event<'_>) {
-        self.0.write_event(event).expect("writing to memory cannot fail");
+    /// All but the end of a start tag.
+    fn begin(&mut self, name: &str, attributes: &[(&str, &str)]) {
+        self.0.push('<');
+        self.0.push_str(name);
+        for (name, value) in attributes {
+            self.0.push(' ');
+            self.0.push_str(name);
+            self.0.push_str("=\"");
+            self.escaped(value);
+            self.0.push('"');
+        }
     }
 
     fn open(&mut self, name: &str, attributes: &[(&str, &str)]) {
-        self.event(Event::Start(
-            BytesStart::new(name).with_attributes(attributes.iter().copied()),
-        ));
+        self.begin(name, attributes);
+        self.0.push('>');
     }
 
     fn close(&mut self, name: &str) {
-        self.event(Event::End(BytesEnd::new(name)));
+        self.0.push_str("</");
+        self.0.push_str(name);
+        self.0.push('>');
     }
 
     fn leaf(&mut self, name: &str, attributes: &[(&str, &str)], text: &str) {
+        self.begin(name, attributes);
         if text.is_empty() {
-            self.event(Event::Empty(
-                BytesStart::new(name).with_attributes(attributes.iter().copied()),
-            ));
+            self.0.push_str("/>");
             return;
         }
-        self.open(name, attributes);
-        self.event(Event::Text(BytesText::from_escaped(escape(text))));
+        self.0.push('>');
+        self.escaped(text);
         self.close(name);
     }
 
-    fn finish(self) -> String {
-        String::from_utf8(self.0.into_inner()).expect("only text was written")
-    }
-}
-
-/// Escapes text, a carriage return included: as a bare character it would arrive as a line feed.
-fn escape(text: &str) -> Cow<'_, str> {
-    if !text.contains(['&', '<', '>', '"', '\'', '\r']) {
-        return Cow::Borrowed(text);
-    }
-    let mut out = String::with_capacity(text.len() + 16);
-    for c in text.chars() {
-        match c {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '"' => out.push_str("&quot;"),
-            '\'' => out.push_str("&apos;"),
-            '\r' => out.push_str("&#xD;"),
-            c => out.push(c),
+    /// A carriage return is escaped too: as a bare character it would arrive as a line feed.
+    fn escaped(&mut self, text: &str) {
+        let mut written = 0;
+        for (at, byte) in text.bytes().enumerate() {
+            let reference = match byte {
+                b'&' => "&amp;",
+                b'<' => "&lt;",
+                b'>' => "&gt;",
+                b'"' => "&quot;",
+                b'\'' => "&apos;",
+                b'\r' => "&#xD;",
+                _ => continue,
+            };
+            self.0.push_str(&text[written..at]);
+            self.0.push_str(reference);
+            written = at + 1;
         }
+        self.0.push_str(&text[written..]);
     }
-    Cow::Owned(out)
+
+    fn finish(self) -> String {
+        self.0
+    }
 }

@@ -1,17 +1,17 @@
 use proptest::prelude::*;
 
-use super::reader::Ns;
 use super::request::{self, Addressing, SignalCode};
+use super::scope::Ns;
 use super::*;
 use crate::Command;
 use crate::command::Surroundings;
 use crate::settings::Limits;
 
-fn read(text: &str) -> Element {
+fn read(text: &str) -> Document {
     parse(text.as_bytes(), &Limits::default()).unwrap()
 }
 
-fn in_envelope(body: &str) -> Element {
+fn in_envelope(body: &str) -> Document {
     read(&format!(
         r#"<s:Envelope xmlns:s="http://www.w3.org/2003/05/soap-envelope"
              xmlns:a="http://schemas.xmlsoap.org/ws/2004/08/addressing"
@@ -39,22 +39,23 @@ fn a_request_reads_back_as_what_was_put_in() {
     let words = command.quoted().unwrap();
     let request = request::command(&addressing(), "SHELL", "CMD", &command, &words);
     let envelope = read(&request.xml);
-    let header = envelope.child(Ns::Soap, "Header").unwrap();
+    let header = envelope.root().child(Ns::Soap, "Header").unwrap();
     assert_eq!(
-        header.child(Ns::Addressing, "MessageID").unwrap().text,
+        header.child(Ns::Addressing, "MessageID").unwrap().text(),
         request.message_id
     );
     assert_eq!(
-        header.child(Ns::Wsman, "OperationTimeout").unwrap().text,
+        header.child(Ns::Wsman, "OperationTimeout").unwrap().text(),
         "PT20.500S"
     );
     let line = envelope
+        .root()
         .child(Ns::Soap, "Body")
         .unwrap()
         .child(Ns::Shell, "CommandLine")
         .unwrap();
     assert_eq!(line.attribute("CommandId"), Some("CMD"));
-    let found: Vec<_> = line.children.iter().map(|child| child.text.as_str()).collect();
+    let found: Vec<_> = line.children().map(|child| child.text()).collect();
     assert_eq!(found, ["x.exe", "\"a b\"", "\"<&>\r\n'\\\"\"", "\"\""]);
     let selector = header
         .child(Ns::Wsman, "SelectorSet")
@@ -62,7 +63,7 @@ fn a_request_reads_back_as_what_was_put_in() {
         .child(Ns::Wsman, "Selector")
         .unwrap();
     assert_eq!(
-        (selector.attribute("Name"), selector.text.as_str()),
+        (selector.attribute("Name"), selector.text()),
         (Some("ShellId"), "SHELL")
     );
 }
@@ -86,7 +87,7 @@ fn every_request_is_well_formed() {
         request::identify(),
     ];
     for xml in all {
-        assert!(read(&xml).is(Ns::Soap, "Envelope"));
+        assert!(read(&xml).root().is(Ns::Soap, "Envelope"));
     }
 }
 
@@ -213,14 +214,78 @@ fn hostile_documents_are_refused() {
 }
 
 #[test]
+fn text_in_pieces_and_around_children_is_one_text() {
+    let document = read("<a> x<b>1</b>y&amp;&#x7a;<![CDATA[<]]><!-- no --><b/>\r\n</a>");
+    assert_eq!(document.root().text(), " xy&z<\n");
+    let children: Vec<_> = document.root().children().map(|child| child.text()).collect();
+    assert_eq!(children, ["1", ""]);
+    let attributes = read("<a b='1&lt;2' p:c='x' xmlns:p='u' d=''/>");
+    let root = attributes.root();
+    assert_eq!(root.attribute_count(), 3);
+    assert_eq!(
+        ["b", "c", "d", "e"].map(|name| root.attribute(name)),
+        [Some("1<2"), Some("x"), Some(""), None]
+    );
+}
+
+#[test]
+fn walking_gives_every_element_once_in_document_order() {
+    let document = read("<a><b><c/><d><e/></d></b><f/></a>");
+    let names = |element: Element<'_>| element.walk().map(|e| e.local().to_owned()).collect::<String>();
+    assert_eq!(names(document.root()), "abcdef");
+    let inner: Vec<_> = document.root().children().map(names).collect();
+    assert_eq!(inner, ["bcde", "f"]);
+}
+
+#[test]
+fn a_declaration_holds_for_its_element_and_what_is_below() {
+    let soap = "http://www.w3.org/2003/05/soap-envelope";
+    let document = read(&format!(
+        "<p:a xmlns:p='u'><p:b xmlns:p='{soap}'><p:c/><d xmlns='{soap}'><e/><f xmlns=''/></d></p:b><p:g/></p:a>"
+    ));
+    let found: String = document
+        .root()
+        .walk()
+        .filter(|element| element.ns() == Ns::Soap)
+        .map(|element| element.local())
+        .collect();
+    assert_eq!(found, "bcde");
+    for broken in [
+        "<a><b xmlns:p='u'/><p:c/></a>",
+        "<a xmlns:p='u'><b xmlns:p=''><p:c/></b></a>",
+        "<:a xmlns='u'/>",
+        "<a xmlns:xml='u'/>",
+        "<a xmlns:xmlns='u'/>",
+        "<a xmlns:p='http://www.w3.org/2000/xmlns/'/>",
+        "<a b='1' b='2'/>",
+        "<a xmlns:p='1' xmlns:p='2'/>",
+    ] {
+        assert!(parse(broken.as_bytes(), &Limits::default()).is_err(), "{broken}");
+    }
+    assert!(parse("<xml:a/>".as_bytes(), &Limits::default()).is_ok());
+    let nested = |levels: usize| {
+        let before: String = (0..levels)
+            .map(|n| format!("<a xmlns:a{n}='u' xmlns:b{n}='u' xmlns:c{n}='u'>"))
+            .collect();
+        parse(
+            [before, "</a>".repeat(levels)].concat().as_bytes(),
+            &Limits::default(),
+        )
+        .is_ok()
+    };
+    assert_eq!((nested(42), nested(43)), (true, false), "at most 128 at once");
+}
+
+#[test]
 fn utf16_and_byte_order_marks_are_understood() {
     let mut wide = vec![0xff, 0xfe];
     wide.extend("<a>ü</a>".encode_utf16().flat_map(u16::to_le_bytes));
-    assert_eq!(parse(&wide, &Limits::default()).unwrap().text, "ü");
+    assert_eq!(parse(&wide[..], &Limits::default()).unwrap().root().text(), "ü");
     assert_eq!(
         parse("\u{feff}<a>ü</a>".as_bytes(), &Limits::default())
             .unwrap()
-            .text,
+            .root()
+            .text(),
         "ü"
     );
     assert!(parse(&wide[..wide.len() - 1], &Limits::default()).is_err());
@@ -236,6 +301,6 @@ proptest! {
 
     #[test]
     fn arbitrary_bytes_never_panic_the_reader(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
-        let _ = parse(&bytes, &Limits::default());
+        let _ = parse(bytes, &Limits::default());
     }
 }

@@ -33,8 +33,7 @@ fn odd_paths() -> Vec<String> {
 
 #[tokio::test]
 async fn a_plain_path_is_read_without_powershell() {
-    let lab = Lab::start(|_| ()).await;
-    let client = Client::new(lab.http()).unwrap();
+    let (lab, client) = Lab::sealed().await;
     let bytes = client.read_file(paths::HEARTBEAT, LIMIT).await.unwrap();
     assert!(bytes.starts_with("\u{feff}{".as_bytes()));
     lab.host()
@@ -54,8 +53,7 @@ async fn a_plain_path_is_read_without_powershell() {
 
 #[tokio::test]
 async fn any_legal_path_is_read_and_nothing_of_it_is_interpreted() {
-    let lab = Lab::start(|_| ()).await;
-    let client = Client::new(lab.http()).unwrap();
+    let (lab, client) = Lab::sealed().await;
     for (number, path) in odd_paths().into_iter().enumerate() {
         let content = format!("file {number}");
         lab.host().write_file(&path, content.clone());
@@ -87,8 +85,7 @@ async fn any_legal_path_is_read_and_nothing_of_it_is_interpreted() {
 
 #[tokio::test]
 async fn a_growing_file_is_followed_by_its_offset() {
-    let lab = Lab::start(|_| ()).await;
-    let client = Client::new(lab.http()).unwrap();
+    let (lab, client) = Lab::sealed().await;
     let path = r"C:\Logs\today.log";
     lab.host().write_file(path, "one\ntwo\n");
     let first = client.tail(path, 4, 2, LIMIT).await.unwrap();
@@ -137,8 +134,7 @@ async fn what_cannot_be_read_is_told_apart() {
 
 #[tokio::test]
 async fn a_script_gets_its_values_and_its_error_is_readable() {
-    let lab = Lab::start(|_| ()).await;
-    let client = Client::new(lab.http()).unwrap();
+    let (lab, client) = Lab::sealed().await;
     let nasty = "'\u{2019}; exit 9 # $(calc) \"100%\" \r\n\u{1f600}";
     let script = PowerShell::script("Write-Output $v").value("v", nasty);
     let output = client.run(&script.command(), LIMIT).await.unwrap();
@@ -158,8 +154,7 @@ async fn a_script_gets_its_values_and_its_error_is_readable() {
 
 #[tokio::test]
 async fn a_script_longer_than_a_command_line_runs_from_standard_input() {
-    let lab = Lab::start(|_| ()).await;
-    let client = Client::new(lab.http()).unwrap();
+    let (lab, client) = Lab::sealed().await;
     let long = "x".repeat(100_000);
     let script = PowerShell::script("Write-Output $v").value("v", &long);
     let output = client.run(&script.command(), LIMIT).await.unwrap();

@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 use tokio::time::timeout;
 use winrm_transport::{Client, Command, Effect, Error, Settings, SettingsError, Stage};
 
-use super::hostile::{Fake, LIMIT, SHORT, answer, basic, fails, fake, request, settings};
+use crate::fake::{Fake, LIMIT, SHORT, answer, basic, fails, fake, request, settings};
 
 /// Far above every limit of ours, far below what a peer would send that is never stopped.
 const ENOUGH: u64 = 64 * 1024 * 1024;

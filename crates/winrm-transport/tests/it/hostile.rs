@@ -1,95 +1,16 @@
-//! Against peers that hang, drip, lie or are not what they seem. Each is a few lines of bytes on a socket.
+//! Against peers that hang, drip, lie or are not what they seem.
 
 use std::io;
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::task::JoinHandle;
-use tokio::time::{Instant, timeout};
+use tokio::net::TcpListener;
+use tokio::time::Instant;
 use winrm_transport::{
-    Account, AllowedNetworks, AuthMethod, Client, Command, Effect, Endpoint, Error, Settings, Stage, Trust,
+    AllowedNetworks, AuthMethod, Client, Command, Effect, Endpoint, Error, LostBecause, Stage, Trust,
 };
 
-pub(crate) const SHORT: Duration = Duration::from_millis(400);
-pub(crate) const LIMIT: Duration = Duration::from_secs(20);
-
-pub(crate) fn settings(address: SocketAddr) -> Settings {
-    let account = Account::parse("user", "hunter2-secret".to_owned().into()).unwrap();
-    Settings::new(Endpoint::http(address.ip().to_string(), address.port()), account)
-}
-
-/// Serves every connection with `behave` until the handle is dropped.
-pub(crate) struct Fake {
-    pub(crate) address: SocketAddr,
-    task: JoinHandle<()>,
-}
-
-impl Drop for Fake {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
-}
-
-pub(crate) async fn fake<F, B>(behave: F) -> Fake
-where
-    F: Fn(TcpStream) -> B + Send + 'static,
-    B: Future<Output = io::Result<()>> + Send + 'static,
-{
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let task = tokio::spawn(async move {
-        while let Ok((stream, _)) = listener.accept().await {
-            tokio::spawn(behave(stream));
-        }
-    });
-    Fake { address, task }
-}
-
-/// Reads one request, body included, as text.
-pub(crate) async fn request(stream: &mut TcpStream) -> io::Result<String> {
-    let mut seen = Vec::new();
-    loop {
-        if let Some(head) = seen.windows(4).position(|window| window == b"\r\n\r\n") {
-            let text = String::from_utf8_lossy(&seen[..head]).to_ascii_lowercase();
-            let length = text
-                .lines()
-                .find_map(|line| line.strip_prefix("content-length:")?.trim().parse().ok());
-            if seen.len() >= head + 4 + length.unwrap_or(0_usize) {
-                return Ok(String::from_utf8_lossy(&seen).into_owned());
-            }
-        }
-        if stream.read_buf(&mut seen).await? == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-    }
-}
-
-pub(crate) async fn answer(stream: &mut TcpStream, status: &str, more: &str, body: &str) -> io::Result<()> {
-    let text = format!(
-        "HTTP/1.1 {status}\r\nContent-Length: {}\r\n{more}\r\n{body}",
-        body.len()
-    );
-    stream.write_all(text.as_bytes()).await
-}
-
-pub(crate) async fn fails(fake: &Fake, change: impl FnOnce(&mut Settings)) -> Error {
-    let mut settings = settings(fake.address);
-    change(&mut settings);
-    let client = Client::new(settings).unwrap();
-    let error = timeout(LIMIT, client.run(&Command::new("x.exe"), LIMIT))
-        .await
-        .unwrap()
-        .unwrap_err();
-    assert!(!format!("{error:?}").contains("hunter2"), "{error:?}");
-    error
-}
-
-pub(crate) fn basic(settings: &mut Settings) {
-    settings.auth = AuthMethod::Basic;
-    settings.allow_insecure_basic = true;
-}
+use crate::fake::{LIMIT, SHORT, answer, basic, fails, fake, request, settings};
 
 #[tokio::test]
 async fn the_deadline_holds_against_a_peer_that_says_nothing() {
@@ -259,6 +180,70 @@ async fn statuses_are_told_apart() {
             assert_eq!(retry_after, Some(Duration::from_secs(7)));
         }
     }
+}
+
+#[tokio::test]
+async fn a_redirect_is_never_followed() {
+    let elsewhere = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let target = elsewhere.local_addr().unwrap();
+    for status in [301, 302, 303, 307, 308] {
+        let peer = fake(move |mut stream| async move {
+            let location = format!("Location: http://{target}/wsman\r\n");
+            loop {
+                request(&mut stream).await?;
+                answer(&mut stream, &format!("{status} "), &location, "").await?;
+            }
+        })
+        .await;
+        for change in [basic, |_: &mut _| ()] {
+            let error = fails(&peer, change).await;
+            assert_eq!(
+                (error.code(), error.effect()),
+                ("not_winrm", Effect::None),
+                "{status}"
+            );
+        }
+    }
+    let elsewhere = elsewhere.into_std().unwrap();
+    let came = elsewhere.accept().map_err(|error| error.kind());
+    assert_eq!(
+        came.map(drop),
+        Err(io::ErrorKind::WouldBlock),
+        "somebody was sent there"
+    );
+}
+
+#[tokio::test]
+async fn the_time_for_one_answer_does_not_start_anew_with_each_byte() {
+    let dripping = fake(|mut stream| async move {
+        request(&mut stream).await?;
+        stream
+            .write_all(
+                b"HTTP/1.1 200 \r\nContent-Type: application/soap+xml\r\nContent-Length: 60000\r\n\r\n",
+            )
+            .await?;
+        loop {
+            stream.write_all(b"<").await?;
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+    let begun = Instant::now();
+    let error = fails(&dripping, |settings| {
+        basic(settings);
+        settings.timeouts.operation = Duration::from_secs(1);
+        settings.timeouts.answer_grace = Duration::from_secs(1);
+    })
+    .await;
+    let Error::ConnectionLost {
+        during: Stage::Create,
+        source: LostBecause::Silence { waited },
+    } = error
+    else {
+        panic!("{error:?}")
+    };
+    assert_eq!(waited, Duration::from_secs(2));
+    assert!(begun.elapsed() < LIMIT, "long before the deadline of the call");
 }
 
 #[tokio::test]

@@ -80,8 +80,7 @@ async fn quota_faults_lead_to_one_recycle_and_no_storm() {
         // Handshake, Create, Command, Delete, Enumerate, Create, Command; then only Command.
         (2_150_859_174, At::Command, 2 + 6, 1),
     ] {
-        let lab = Lab::start(|_| ()).await;
-        let client = Client::new(lab.http()).unwrap();
+        let (lab, client) = Lab::sealed().await;
         lab.host().set_fault(Fault::FaultCode(code, at));
         let error = client.run(&status(), LIMIT).await.unwrap_err();
         assert_eq!((error.code(), error.fault_code()), ("quota", Some(code)));

@@ -1,11 +1,10 @@
 //! Against a realm we did not write: MIT's KDC, and an acceptor whose tickets and sealing are MIT's too.
 
-mod realm;
-
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use host_sim::realm::{Acceptor, PASSWORD, Realm, Scheme};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use winrm_transport::{
@@ -13,10 +12,11 @@ use winrm_transport::{
     Stage, Trust,
 };
 
-use realm::{Acceptor, PASSWORD, Realm};
-
 const LIMIT: Duration = Duration::from_secs(30);
-const SCHEMES: [KerberosScheme; 2] = [KerberosScheme::Negotiate, KerberosScheme::Kerberos];
+const SCHEMES: [(Scheme, KerberosScheme); 2] = [
+    (Scheme::Negotiate, KerberosScheme::Negotiate),
+    (Scheme::Kerberos, KerberosScheme::Kerberos),
+];
 
 fn settings(realm: &Realm, port: u16, account: &str, password: &str) -> Settings {
     let account = Account::parse(account, password.to_owned().into()).unwrap();
@@ -63,8 +63,8 @@ fn count(said: &str, what: &str) -> usize {
 #[tokio::test]
 async fn commands_run_sealed_over_http_under_both_schemes() {
     let Some(realm) = Realm::start().await else { return };
-    for scheme in SCHEMES {
-        let acceptor = Acceptor::start(&realm, scheme, false, &[]).await;
+    for (taken, scheme) in SCHEMES {
+        let acceptor = Acceptor::start(&realm, taken, false, &[]).await;
         for account in [r"LAB.TEST\alice", "alice@lab.test"] {
             let mut settings = settings(&realm, acceptor.port, account, PASSWORD);
             settings.kerberos.scheme = scheme;
@@ -93,7 +93,7 @@ async fn over_https_the_token_is_bound_to_the_channel() {
     let Some(realm) = Realm::start().await else { return };
     for (mischief, taken) in [("", true), ("elsewhere", false)] {
         let variables = [("RESPONDER_MISCHIEF", mischief)];
-        let acceptor = Acceptor::start(&realm, KerberosScheme::Negotiate, true, &variables).await;
+        let acceptor = Acceptor::start(&realm, Scheme::Negotiate, true, &variables).await;
         let mut settings = settings(&realm, acceptor.port, r"LAB.TEST\alice", PASSWORD);
         settings.endpoint = Endpoint::https("localhost", acceptor.port);
         settings.trust = Trust::CaFile(acceptor.certificate());
@@ -117,7 +117,7 @@ async fn over_https_the_token_is_bound_to_the_channel() {
 #[tokio::test]
 async fn wrong_credentials_are_tried_once_and_named() {
     let Some(realm) = Realm::start().await else { return };
-    let acceptor = Acceptor::start(&realm, KerberosScheme::Negotiate, false, &[]).await;
+    let acceptor = Acceptor::start(&realm, Scheme::Negotiate, false, &[]).await;
     for (account, password, expected) in [
         (r"LAB.TEST\alice", "wrong", "password, refused by the kdc"),
         (r"LAB.TEST\nobody", PASSWORD, "user name, unknown to the kdc"),
@@ -145,14 +145,17 @@ async fn wrong_credentials_are_tried_once_and_named() {
 #[tokio::test]
 async fn a_service_that_the_kdc_does_not_know_is_named() {
     let Some(realm) = Realm::start().await else { return };
-    let acceptor = Acceptor::start(&realm, KerberosScheme::Negotiate, false, &[]).await;
+    let acceptor = Acceptor::start(&realm, Scheme::Negotiate, false, &[]).await;
     let mut by_address = settings(&realm, acceptor.port, r"LAB.TEST\alice", PASSWORD);
     by_address.endpoint.host = "127.0.0.1".to_owned();
     let service = "HTTP/127.0.0.1".to_owned();
     let error = fails(&Client::new(by_address.clone()).unwrap()).await;
     assert_eq!(refusal(error), KerberosRefusal::UnknownService { service });
-    // The name may be said beside the address.
+    // The name may be said beside the address, or that of the service beside both.
     by_address.server_name = Some("localhost".to_owned());
+    run_once(&Client::new(by_address.clone()).unwrap()).await.unwrap();
+    by_address.server_name = Some("lab-ws-01".to_owned());
+    by_address.kerberos.service_host = Some("localhost".to_owned());
     run_once(&Client::new(by_address).unwrap()).await.unwrap();
 }
 
@@ -177,7 +180,7 @@ async fn clocks_that_differ_are_named_with_whose() {
 #[tokio::test]
 async fn a_host_with_another_key_than_the_ticket_is_named() {
     let Some(realm) = Realm::start().await else { return };
-    let acceptor = Acceptor::start(&realm, KerberosScheme::Negotiate, false, &[]).await;
+    let acceptor = Acceptor::start(&realm, Scheme::Negotiate, false, &[]).await;
     realm.administer("change_password -randkey HTTP/localhost").await;
     let client = Client::new(settings(&realm, acceptor.port, r"LAB.TEST\alice", PASSWORD)).unwrap();
     assert_eq!(refusal(fails(&client).await), KerberosRefusal::WrongKey);
@@ -189,7 +192,7 @@ async fn an_expired_context_is_renewed_and_the_refused_request_repeated() {
     // Create, Command, then the Receive that is refused; and the same for the Command itself.
     for refused in ["2", "3"] {
         let expired = [("RESPONDER_FORGETS", refused)];
-        let acceptor = Acceptor::start(&realm, KerberosScheme::Negotiate, false, &expired).await;
+        let acceptor = Acceptor::start(&realm, Scheme::Negotiate, false, &expired).await;
         let client = Client::new(settings(&realm, acceptor.port, r"LAB.TEST\alice", PASSWORD)).unwrap();
         run_once(&client).await.unwrap();
         client.close(LIMIT).await;
@@ -212,7 +215,7 @@ async fn an_answer_that_was_changed_repeated_or_not_sealed_is_refused() {
     let Some(realm) = Realm::start().await else { return };
     for mischief in ["flipped", "signed", "repeated"] {
         let variables = [("RESPONDER_MISCHIEF", mischief)];
-        let acceptor = Acceptor::start(&realm, KerberosScheme::Negotiate, false, &variables).await;
+        let acceptor = Acceptor::start(&realm, Scheme::Negotiate, false, &variables).await;
         let client = Client::new(settings(&realm, acceptor.port, r"LAB.TEST\alice", PASSWORD)).unwrap();
         let error = client.run(&Command::new("x.exe"), LIMIT).await.unwrap_err();
         assert_eq!(error.code(), "protocol", "{mischief}: {error:?}");
@@ -226,9 +229,9 @@ async fn an_answer_that_was_changed_repeated_or_not_sealed_is_refused() {
 #[tokio::test]
 async fn a_host_that_does_not_prove_itself_gets_nothing() {
     let Some(realm) = Realm::start().await else { return };
-    for scheme in SCHEMES {
+    for (taken, scheme) in SCHEMES {
         let variables = [("RESPONDER_MISCHIEF", "unproven")];
-        let acceptor = Acceptor::start(&realm, scheme, false, &variables).await;
+        let acceptor = Acceptor::start(&realm, taken, false, &variables).await;
         let mut settings = settings(&realm, acceptor.port, r"LAB.TEST\alice", PASSWORD);
         settings.kerberos.scheme = scheme;
         let error = fails(&Client::new(settings).unwrap()).await;
@@ -246,7 +249,7 @@ async fn a_host_that_does_not_prove_itself_gets_nothing() {
 #[tokio::test]
 async fn the_next_kdc_is_asked_and_without_any_the_call_ends_in_time() {
     let Some(realm) = Realm::start().await else { return };
-    let acceptor = Acceptor::start(&realm, KerberosScheme::Negotiate, false, &[]).await;
+    let acceptor = Acceptor::start(&realm, Scheme::Negotiate, false, &[]).await;
     // Accepts and never says anything.
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let silent_kdc = silent.local_addr().unwrap().to_string();
@@ -258,9 +261,13 @@ async fn the_next_kdc_is_asked_and_without_any_the_call_ends_in_time() {
     settings.kerberos.kdcs.truncate(1);
     let error = fails(&Client::new(settings.clone()).unwrap()).await;
     assert!(error.is_transient());
-    assert!(
-        matches!(&error, Error::Connect { address, .. } if address.to_string() == silent_kdc),
-        "{error:?}"
+    assert_eq!(error.code(), "kdc_silent");
+    let KerberosRefusal::KdcSilent { realm, kdc, why } = refusal(error) else {
+        panic!("another refusal")
+    };
+    assert_eq!(
+        (realm.as_str(), kdc, why),
+        ("LAB.TEST", silent_kdc, std::io::ErrorKind::TimedOut)
     );
 
     // The deadline of the call holds for the KDC as well.
@@ -323,17 +330,93 @@ async fn message(stream: &mut TcpStream) -> Vec<u8> {
 #[tokio::test]
 async fn an_answer_of_the_kdc_that_is_played_back_is_refused() {
     let Some(realm) = Realm::start().await else { return };
-    let acceptor = Acceptor::start(&realm, KerberosScheme::Negotiate, false, &[]).await;
+    let acceptor = Acceptor::start(&realm, Scheme::Negotiate, false, &[]).await;
     let mut settings = settings(&realm, acceptor.port, r"LAB.TEST\alice", PASSWORD);
     settings.kerberos.kdcs = vec![replaying(realm.kdc()).await];
-    let client = Client::new(settings).unwrap();
+    let client = Client::new(settings.clone()).unwrap();
     run_once(&client).await.unwrap();
-    client.disconnect();
-    let error = fails(&client).await;
+    client.close(LIMIT).await;
+    // Not a clone, which would go on with the tickets of this one.
+    settings.account = Account::parse(r"LAB.TEST\alice", PASSWORD.to_owned().into()).unwrap();
+    let error = fails(&Client::new(settings).unwrap()).await;
     assert!(
         error.to_string().contains("does not belong to the request"),
         "{error}"
     );
+}
+
+#[tokio::test]
+async fn the_kdc_is_asked_once_for_any_number_of_connections() {
+    let Some(realm) = Realm::start().await else { return };
+    for tls in [false, true] {
+        let acceptor = Acceptor::start(&realm, Scheme::Negotiate, tls, &[]).await;
+        let mut settings = settings(&realm, acceptor.port, r"LAB.TEST\alice", PASSWORD);
+        if tls {
+            settings.endpoint = Endpoint::https("localhost", acceptor.port);
+            settings.trust = Trust::CaFile(acceptor.certificate());
+        }
+        let before = realm.log();
+        // Two clients of one account, as for one host.
+        for client in [settings.clone(), settings.clone()].map(|settings| Client::new(settings).unwrap()) {
+            for _ in 0..3 {
+                run_once(&client).await.unwrap();
+                client.disconnect();
+            }
+            assert_eq!((client.stats().connections, client.stats().handshakes), (3, 3));
+        }
+        let log = realm.log().replacen(&before, "", 1);
+        // Once to hear that it wants proof of the password.
+        let asked = (count(&log, "AS_REQ"), count(&log, "TGS_REQ"));
+        assert_eq!(asked, (2, 1), "{log}");
+        let said = acceptor.stop().await;
+        assert_eq!(
+            (count(&said, "\"authenticated\""), count(&said, "\"refused\"")),
+            (6, 0),
+            "{said}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_ticket_that_the_host_no_longer_takes_is_replaced_without_the_caller_noticing() {
+    let Some(realm) = Realm::start().await else { return };
+    let acceptor = Acceptor::start(&realm, Scheme::Negotiate, false, &[]).await;
+    let client = Client::new(settings(&realm, acceptor.port, r"LAB.TEST\alice", PASSWORD)).unwrap();
+    run_once(&client).await.unwrap();
+    client.disconnect();
+    // As when the host has been joined to its domain anew.
+    realm.renew_service_key().await;
+    let before = realm.log();
+    run_once(&client).await.unwrap();
+    client.disconnect();
+    run_once(&client).await.unwrap();
+    let log = realm.log().replacen(&before, "", 1);
+    assert_eq!(count(&log, "TGS_REQ"), 1, "{log}");
+    let said = acceptor.stop().await;
+    assert_eq!(
+        (count(&said, "\"authenticated\""), count(&said, "\"refused\"")),
+        (3, 1),
+        "{said}"
+    );
+}
+
+#[tokio::test]
+async fn a_kept_ticket_is_no_way_around_a_host_that_does_not_prove_itself() {
+    let Some(realm) = Realm::start().await else { return };
+    let acceptor = Acceptor::start(&realm, Scheme::Negotiate, false, &[]).await;
+    let mut settings = settings(&realm, acceptor.port, r"LAB.TEST\alice", PASSWORD);
+    run_once(&Client::new(settings.clone()).unwrap()).await.unwrap();
+    let variables = [("RESPONDER_MISCHIEF", "unproven")];
+    let impostor = Acceptor::start(&realm, Scheme::Negotiate, false, &variables).await;
+    settings.endpoint.port = impostor.port;
+    let error = fails(&Client::new(settings.clone()).unwrap()).await;
+    assert!(matches!(error, Error::Downgrade { .. }), "{error:?}");
+    assert_eq!(count(&impostor.stop().await, "\"request\""), 0);
+    assert_eq!(count(&realm.log(), "TGS_REQ"), 1);
+    // What failed once is not used again.
+    settings.endpoint.port = acceptor.port;
+    run_once(&Client::new(settings).unwrap()).await.unwrap();
+    assert_eq!(count(&realm.log(), "TGS_REQ"), 2);
 }
 
 /// Hears everything that is logged, and counts who says it.
@@ -373,7 +456,7 @@ impl tracing::Subscriber for Eavesdropper {
 #[tokio::test]
 async fn the_library_which_would_log_session_keys_is_not_heard() {
     let Some(realm) = Realm::start().await else { return };
-    let acceptor = Acceptor::start(&realm, KerberosScheme::Negotiate, false, &[]).await;
+    let acceptor = Acceptor::start(&realm, Scheme::Negotiate, false, &[]).await;
     let heard = Eavesdropper::default();
     // Everything here runs on the one thread of this test.
     let listening = tracing::subscriber::set_default(heard.clone());
@@ -401,7 +484,7 @@ async fn the_kdc_is_found_in_krb5_conf() {
         return client.close(LIMIT).await;
     }
     let Some(realm) = Realm::start().await else { return };
-    let acceptor = Acceptor::start(&realm, KerberosScheme::Negotiate, false, &[]).await;
+    let acceptor = Acceptor::start(&realm, Scheme::Negotiate, false, &[]).await;
     // The file is named by the environment, which only a process of its own may have changed.
     let mut copy = tokio::process::Command::new(std::env::current_exe().unwrap());
     copy.args(["--exact", "kerberos::the_kdc_is_found_in_krb5_conf"]);

@@ -25,6 +25,13 @@ impl Lab {
         Self { farm, folder }
     }
 
+    /// The usual host, and a client that speaks sealed NTLM to it.
+    pub(crate) async fn sealed() -> (Self, Client) {
+        let lab = Self::start(|_| ()).await;
+        let client = Client::new(lab.http()).unwrap();
+        (lab, client)
+    }
+
     pub(crate) fn host(&self) -> &SimHost {
         &self.farm.hosts()[0]
     }

@@ -6,6 +6,8 @@
 )]
 
 mod certificate;
+mod critical_path;
+mod fake;
 mod faults;
 mod files;
 mod flood;
@@ -14,8 +16,11 @@ mod hygiene;
 #[cfg(feature = "kerberos")]
 mod kerberos;
 mod lab;
+mod left_behind;
+mod lost;
 mod pains;
 mod quoting;
 mod responder;
 mod steady;
 mod streams;
+mod trust;

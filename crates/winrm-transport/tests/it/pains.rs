@@ -66,8 +66,7 @@ fn every_row_of_the_table_of_pains_names_tests_that_exist() {
 
 #[tokio::test]
 async fn a_connection_of_one_account_is_never_used_by_another() {
-    let lab = Lab::start(|_| ()).await;
-    let client = Client::new(lab.http()).unwrap();
+    let (lab, client) = Lab::sealed().await;
     client.run(&status(), LIMIT).await.unwrap();
     let stranger = Settings {
         account: Account::parse("stranger", "guess".to_owned().into()).unwrap(),
@@ -87,8 +86,7 @@ async fn a_connection_of_one_account_is_never_used_by_another() {
 #[tokio::test]
 async fn a_clean_up_that_fails_never_replaces_the_result() {
     const NOT_FOUND: u32 = 2_150_858_843;
-    let lab = Lab::start(|_| ()).await;
-    let client = Client::new(lab.http()).unwrap();
+    let (lab, client) = Lab::sealed().await;
     lab.host().set_fault(Fault::FaultCode(NOT_FOUND, At::Signal));
     lab.host().set_fault(Fault::FaultCode(NOT_FOUND, At::Delete));
     for _ in 0..2 {

@@ -232,6 +232,32 @@ async fn an_authentication_that_expired_is_renewed_and_the_refused_request_repea
 }
 
 #[tokio::test]
+async fn a_host_that_forgets_every_authentication_is_given_two() {
+    let variables = [("RESPONDER_MISCHIEF", "forgetful")];
+    let Some(responder) = Responder::start_with("ntlm", false, &variables).await else {
+        return;
+    };
+    let client = Client::new(responder.settings(AuthMethod::Ntlm, PASSWORD)).unwrap();
+    let error = client.run(&Command::new("echo.exe"), LIMIT).await.unwrap_err();
+    assert_eq!(
+        (error.code(), error.effect()),
+        ("unauthorized", Effect::None),
+        "{error:?}"
+    );
+    client.close(LIMIT).await;
+    let said = responder.stop().await;
+    assert_eq!(
+        (
+            count(&said, "\"authenticated\""),
+            count(&said, "\"forgotten\""),
+            count(&said, "\"request\"")
+        ),
+        (2, 2, 0),
+        "{said}"
+    );
+}
+
+#[tokio::test]
 async fn an_answer_that_is_not_sealed_or_was_changed_is_refused() {
     for (mischief, code) in [("unsealed", "downgrade"), ("flipped", "protocol")] {
         let variables = [("RESPONDER_MISCHIEF", mischief)];
@@ -242,6 +268,28 @@ async fn an_answer_that_is_not_sealed_or_was_changed_is_refused() {
         let error = client.run(&Command::new("echo.exe"), LIMIT).await.unwrap_err();
         assert_eq!((error.code(), error.effect()), (code, Effect::None), "{error:?}");
         assert_eq!(count(&responder.stop().await, "\"Command\""), 0);
+    }
+}
+
+#[tokio::test]
+async fn an_offer_of_mechanisms_that_the_host_did_not_sign_is_refused() {
+    for mischief in ["signed-wrong", "unsigned"] {
+        let variables = [("RESPONDER_MISCHIEF", mischief)];
+        let Some(responder) = Responder::start_with("negotiate", false, &variables).await else {
+            return;
+        };
+        let client = Client::new(responder.settings(AuthMethod::Negotiate, PASSWORD)).unwrap();
+        let error = client.run(&Command::new("echo.exe"), LIMIT).await.unwrap_err();
+        assert_eq!(
+            (error.code(), error.effect()),
+            ("downgrade", Effect::None),
+            "{mischief}: {error:?}"
+        );
+        assert_eq!(
+            count(&responder.stop().await, "\"request\""),
+            0,
+            "nothing was asked of it"
+        );
     }
 }
 

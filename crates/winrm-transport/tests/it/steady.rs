@@ -98,8 +98,7 @@ async fn basic_over_http_works_when_explicitly_allowed() {
 
 #[tokio::test]
 async fn arguments_arrive_exactly() {
-    let lab = Lab::start(|_| ()).await;
-    let client = Client::new(lab.http()).unwrap();
+    let (lab, client) = Lab::sealed().await;
     let safe = [
         "plain",
         "two words",
@@ -137,8 +136,7 @@ async fn arguments_arrive_exactly() {
 
 #[tokio::test]
 async fn arguments_also_arrive_exactly_when_the_host_insists_on_cmd() {
-    let lab = Lab::start(|_| ()).await;
-    let client = Client::new(lab.http()).unwrap();
+    let (lab, client) = Lab::sealed().await;
     let safe = ["two words", "", "a&b|c<d>e^f(g)", r"C:\two words\", "Übung"];
     client
         .run(&Command::new(STATION).args(safe).skip_cmd_shell(false), LIMIT)
@@ -193,8 +191,7 @@ async fn output_beyond_the_limit_is_cut_and_the_command_still_ends() {
 
 #[tokio::test]
 async fn calls_on_one_client_queue_and_all_succeed() {
-    let lab = Lab::start(|_| ()).await;
-    let client = Client::new(lab.http()).unwrap();
+    let (lab, client) = Lab::sealed().await;
     let calls: Vec<_> = (0..8)
         .map(|_| {
             let client = client.clone();
@@ -247,8 +244,7 @@ async fn identify_needs_no_credentials() {
 
 #[tokio::test]
 async fn the_boot_time_is_read_without_a_shell() {
-    let lab = Lab::start(|_| ()).await;
-    let client = Client::new(lab.http()).unwrap();
+    let (lab, client) = Lab::sealed().await;
     let class = "http://schemas.microsoft.com/wbem/wsman/1/wmi/root/cimv2/Win32_OperatingSystem";
     let system = client.get(class, LIMIT).await.unwrap();
     assert_eq!(system.value("CSName"), Some("LAB-WS-01"));
@@ -262,8 +258,7 @@ async fn the_boot_time_is_read_without_a_shell() {
 
 #[tokio::test]
 async fn the_last_handle_to_go_deletes_the_shell() {
-    let lab = Lab::start(|_| ()).await;
-    let client = Client::new(lab.http()).unwrap();
+    let (lab, client) = Lab::sealed().await;
     client.run(&status(), LIMIT).await.unwrap();
     assert_eq!(lab.host().counts().open_shells, 1);
     drop(client);
@@ -273,8 +268,7 @@ async fn the_last_handle_to_go_deletes_the_shell() {
 
 #[tokio::test]
 async fn after_disconnect_everything_is_made_anew() {
-    let lab = Lab::start(|_| ()).await;
-    let client = Client::new(lab.http()).unwrap();
+    let (lab, client) = Lab::sealed().await;
     client.run(&status(), LIMIT).await.unwrap();
     client.disconnect();
     client.run(&status(), LIMIT).await.unwrap();
@@ -290,8 +284,7 @@ async fn after_disconnect_everything_is_made_anew() {
 
 #[tokio::test]
 async fn a_closed_client_can_be_used_again() {
-    let lab = Lab::start(|_| ()).await;
-    let client = Client::new(lab.http()).unwrap();
+    let (lab, client) = Lab::sealed().await;
     client.run(&status(), LIMIT).await.unwrap();
     client.close(LIMIT).await;
     client.run(&status(), LIMIT).await.unwrap();

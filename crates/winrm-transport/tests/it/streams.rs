@@ -202,8 +202,7 @@ async fn what_is_sent_to_a_command_that_ended_is_refused_and_signals_are_not() {
 
 #[tokio::test]
 async fn standard_input_reaches_the_program_and_is_closed() {
-    let lab = Lab::start(|_| ()).await;
-    let client = Client::new(lab.http()).unwrap();
+    let (lab, client) = Lab::sealed().await;
     let output = client
         .run(&Command::new("sort").stdin("pear\r\napple\r\n"), LIMIT)
         .await

@@ -4,7 +4,8 @@ usage: responder.py ntlm|negotiate [certificate.pem key.pem]
 
 With RESPONDER_FORGETS=n the n-th request after authentication is answered 401 once, as if the context had expired.
 RESPONDER_MISCHIEF is one of: unsealed (sealed requests are answered in clear), flipped (one bit of a sealed answer is
-changed), stall (the second Receive of a command is not answered for a minute).
+changed), stall (the second Receive of a command is not answered for a minute), signed-wrong and unsigned (the signature
+over the offered mechanisms is changed, or left out), forgetful (every request after authentication is answered 401).
 Credentials come from NTLM_USER_FILE (DOMAIN:user:password). The first line on standard output is the port; then one
 line of JSON for each thing seen. Ends when standard input is closed.
 """
@@ -128,7 +129,7 @@ class Handler(BaseHTTPRequestHandler):
         if self.context is None or not self.context.complete:
             return self.reply(401)
         LEFT[0] -= 1
-        if LEFT[0] == 0:
+        if LEFT[0] == 0 or MISCHIEF == "forgetful":
             say("forgotten")
             self.context = None
             return self.reply(401)
@@ -163,6 +164,10 @@ class Handler(BaseHTTPRequestHandler):
             return self.reply(401)
         if self.context.complete:
             say("authenticated", user=self.context.client_principal)
+            if MISCHIEF == "signed-wrong":
+                out = out[:-1] + bytes([out[-1] ^ 1])
+            if MISCHIEF == "unsigned":
+                out = None
             return self.reply(200, token=out)
         self.reply(401, token=out)
 

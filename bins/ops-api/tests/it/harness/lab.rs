@@ -118,6 +118,16 @@ impl Lab {
         Process::start(program, arguments, &self.variables, self.folder.path())
     }
 
+    /// The same with more variables for this one process.
+    pub(crate) fn run_with(&self, program: &str, more: &[(&str, &str)]) -> Process {
+        let mut variables = self.variables.clone();
+        let more = more
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        variables.extend(more);
+        Process::start(program, &[], &variables, self.folder.path())
+    }
+
     /// Host `n`.
     pub(crate) fn sim(&self, n: u8) -> &SimHost {
         self.farm.host(&format!("lab-ws-{n:02}")).unwrap()

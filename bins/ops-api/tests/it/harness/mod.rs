@@ -5,6 +5,7 @@ mod database;
 mod forwarder;
 mod lab;
 mod process;
+mod server;
 
 use std::future::Future;
 use std::time::Duration;
@@ -18,12 +19,21 @@ pub(crate) use database::{
 pub(crate) use forwarder::Forwarder;
 pub(crate) use lab::{Lab, asleep, awake, commands, dsn, packets};
 pub(crate) use process::Process;
+pub(crate) use server::{Server, new_schema, private_dsn};
 
 /// Long enough for a busy machine; only a test that fails waits for it.
 pub(crate) const LIMIT: Duration = Duration::from_secs(90);
 
 /// Asks again and again until there is an answer.
-pub(crate) async fn until<T, F>(what: &str, mut ask: impl FnMut() -> F) -> T
+pub(crate) async fn until<T, F>(what: &str, ask: impl FnMut() -> F) -> T
+where
+    F: Future<Output = Option<T>>,
+{
+    until_within(LIMIT, what, ask).await
+}
+
+/// The same with a limit of its own.
+pub(crate) async fn until_within<T, F>(limit: Duration, what: &str, mut ask: impl FnMut() -> F) -> T
 where
     F: Future<Output = Option<T>>,
 {
@@ -35,9 +45,9 @@ where
             tokio::time::sleep(Duration::from_millis(40)).await;
         }
     };
-    match tokio::time::timeout(LIMIT, asking).await {
+    match tokio::time::timeout(limit, asking).await {
         Ok(answer) => answer,
-        Err(_) => panic!("waited {LIMIT:?} in vain until {what}"),
+        Err(_) => panic!("waited {limit:?} in vain until {what}"),
     }
 }
 

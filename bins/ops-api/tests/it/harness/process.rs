@@ -63,6 +63,17 @@ impl Process {
         .await;
     }
 
+    /// When each poll of each host began, as its log says, oldest first. It has to log at the level debug.
+    pub(crate) fn polls(&self) -> Vec<(chrono::DateTime<chrono::Utc>, String)> {
+        let said = self.said();
+        let polls = said.lines().filter_map(|line| {
+            let host = line.split_once(" poll host.name=")?.1;
+            let at = line.split_whitespace().next()?.parse().ok()?;
+            Some((at, host.trim().to_owned()))
+        });
+        polls.collect()
+    }
+
     /// Where it listens, once it does.
     pub(crate) async fn address(&mut self) -> SocketAddr {
         self.says("listening address=").await;
@@ -71,7 +82,8 @@ impl Process {
         after.split_whitespace().next().unwrap().parse().unwrap()
     }
 
-    fn signal(&self, signal: &str) {
+    /// Sends a signal, by its name without `SIG`.
+    pub(crate) fn signal(&self, signal: &str) {
         let pid = self.child.id().expect("still running");
         let line = format!("kill -{signal} {pid}");
         let sent = std::process::Command::new("sh")

@@ -29,6 +29,10 @@ pub(crate) enum Script {
     LostAndGone(u64),
     /// No effect and never an answer, not even by the deadline.
     Hang,
+    /// The host boots, which takes this many seconds.
+    ColdBoot(u64),
+    /// The host takes the order and stays up.
+    StaysUp,
 }
 
 /// One effect on a host.
@@ -45,6 +49,8 @@ struct Host {
     scripts: HashMap<Step, VecDeque<Script>>,
     seen: Observation,
     gone_until: Option<DateTime<Utc>>,
+    mute_until: Option<DateTime<Utc>>,
+    off: bool,
     busy: bool,
 }
 
@@ -61,14 +67,41 @@ struct World {
 #[derive(Debug, Clone)]
 pub(crate) struct Hosts {
     world: Arc<Mutex<World>>,
+    /// By which hosts do what they do.
     clock: PausedClock,
+    /// By which whoever looks at them understands their stamps.
+    wall: PausedClock,
 }
 
 impl Hosts {
-    pub(crate) fn new(clock: PausedClock) -> Self {
+    pub(crate) fn new(clock: PausedClock, wall: PausedClock) -> Self {
         Self {
             world: Arc::default(),
             clock,
+            wall,
+        }
+    }
+
+    /// The same hosts, looked at from a machine with another clock.
+    pub(crate) fn seen_by(&self, wall: &PausedClock) -> Self {
+        Self {
+            wall: wall.clone(),
+            ..self.clone()
+        }
+    }
+
+    /// Stamps as the station control gives them: translated to the clock of whoever looks.
+    fn translated(&self, seen: &Observation) -> Observation {
+        let by = self.wall.now() - self.clock.now();
+        let shifted = |at: Option<DateTime<Utc>>| at.map(|at| at + by);
+        Observation {
+            booted_at: shifted(seen.booted_at),
+            reported_at: shifted(seen.reported_at),
+            prepared_at: shifted(seen.prepared_at),
+            released_at: shifted(seen.released_at),
+            logged_off_at: shifted(seen.logged_off_at),
+            power_action_at: shifted(seen.power_action_at),
+            ..seen.clone()
         }
     }
 
@@ -94,6 +127,20 @@ impl Hosts {
             .local_mode = Some(on);
     }
 
+    /// The host answers no question until an instant, without being off.
+    pub(crate) fn set_mute(&self, host: &HostName, until: DateTime<Utc>) {
+        self.world().hosts.entry(host.clone()).or_default().mute_until = Some(until);
+    }
+
+    pub(crate) fn set_local_session(&self, host: &HostName, on: bool) {
+        self.world()
+            .hosts
+            .entry(host.clone())
+            .or_default()
+            .seen
+            .local_session = Some(on);
+    }
+
     pub(crate) fn effects(&self) -> Vec<Effect> {
         self.world().effects.clone()
     }
@@ -113,6 +160,12 @@ impl Hosts {
 
     pub(crate) fn at_once(&self) -> usize {
         self.world().at_once
+    }
+
+    /// The host has booted just now, whoever made it.
+    pub(crate) fn boot(&self, host: &HostName) {
+        let now = self.clock.now();
+        self.world().hosts.entry(host.clone()).or_default().seen.booted_at = Some(now);
     }
 
     /// For tests of a flow that does not know yet that it lost its claim.
@@ -153,6 +206,18 @@ impl Hosts {
         }
     }
 
+    /// A host that went down answers nobody; a wake boots it.
+    fn go_down_or_up(&self, order: &StepOrder, script: Script) {
+        let now = self.clock.now();
+        let mut world = self.world();
+        let host = world.hosts.entry(order.host.clone()).or_default();
+        match order.action {
+            StepAction::Power { .. } if script != Script::StaysUp => host.off = true,
+            StepAction::Wake(_) if std::mem::take(&mut host.off) => host.seen.booted_at = Some(now),
+            _ => {}
+        }
+    }
+
     fn begin(&self, host: &HostName) -> Busy {
         let mut world = self.world();
         world.at_once += 1;
@@ -186,7 +251,7 @@ impl Drop for Busy {
 
 fn shown(action: &StepAction) -> String {
     let args = match action {
-        StepAction::Release { args } => args.join(" "),
+        StepAction::Release { args } | StepAction::Power { args, .. } => args.join(" "),
         _ => String::new(),
     };
     format!("{} {args}", action.history_name()).trim().to_owned()
@@ -196,28 +261,41 @@ impl Station for Hosts {
     async fn perform(&self, order: StepOrder) -> StepReport {
         let busy = self.begin(&order.host);
         let script = self.next_script(&order);
-        let duration = Duration::from_secs(if order.action.step() == Step::Wake { 20 } else { 3 });
+        let duration = Duration::from_secs(match (script, order.action.step()) {
+            (Script::ColdBoot(seconds), _) => seconds,
+            (_, Step::Wake) => 20,
+            _ => 3,
+        });
         if script == Script::Hang {
             std::future::pending::<()>().await;
         }
         sleep(duration).await;
         let lost = || StepOutcome::Unknown(Reason::new("answer_lost", "the connection broke"));
         let outcome = match script {
-            Script::Done | Script::Hang => StepOutcome::Done,
+            Script::Done | Script::Hang | Script::ColdBoot(_) => StepOutcome::Done,
             Script::Warnings => StepOutcome::DoneWithWarnings,
             Script::Fail(code) => StepOutcome::Failed(Reason::new(code, "as scripted").at_rung("tcp_port")),
-            Script::LostAfter | Script::LostBefore | Script::LostAndGone(_) => lost(),
+            Script::LostAfter | Script::LostBefore | Script::LostAndGone(_) | Script::StaysUp => lost(),
         };
         if !matches!(script, Script::Fail(_) | Script::LostBefore) {
             self.take_effect(&order);
+            self.go_down_or_up(&order, script);
         }
         if let Script::LostAndGone(seconds) = script {
             let until = self.clock.now() + chrono::TimeDelta::seconds(i64::try_from(seconds).unwrap());
             self.world().hosts.get_mut(&order.host).unwrap().gone_until = Some(until);
         }
+        if let Script::ColdBoot(_) = script {
+            let booted_at = self.clock.now() - chrono::TimeDelta::seconds(1);
+            self.world().hosts.get_mut(&order.host).unwrap().seen.booted_at = Some(booted_at);
+        }
         drop(busy);
         let success = matches!(outcome, StepOutcome::Done | StepOutcome::DoneWithWarnings);
-        let observed = self.world().hosts.get(&order.host).map(|host| host.seen.clone());
+        let observed = self
+            .world()
+            .hosts
+            .get(&order.host)
+            .map(|host| self.translated(&host.seen));
         StepReport {
             message: format!("Exit code {}", i32::from(!success)),
             response_code: Some(i32::from(!success)),
@@ -236,13 +314,19 @@ impl Station for Hosts {
         let Some(host) = world.hosts.get(host) else {
             return Observation::default();
         };
-        if host.gone_until.is_some_and(|until| until > now) {
+        if host.mute_until.is_some_and(|until| until > now) {
             return Observation::default();
         }
+        if host.off || host.gone_until.is_some_and(|until| until > now) {
+            return Observation {
+                off: true,
+                ..Observation::default()
+            };
+        }
         // It looks now, as `status-json` does.
-        Observation {
+        self.translated(&Observation {
             reported_at: Some(now),
             ..host.seen.clone()
-        }
+        })
     }
 }

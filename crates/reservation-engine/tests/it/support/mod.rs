@@ -1,10 +1,12 @@
 //! A small lab: a clock that follows tokio's paused time, hosts that do as scripted, a store that can crash.
 
 mod hosts;
+mod rooms;
 mod store;
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, TimeZone, Utc};
@@ -18,21 +20,51 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use hosts::{Hosts, Script};
-pub(crate) use store::{Moment, ShakyStore};
+pub(crate) use rooms::{Rooms, Share};
+pub(crate) use store::{Moment, ShakyStore, StatusFault};
 
 /// More passes than any test needs; a loop that does not come to rest fails instead of hanging.
 const MAX_PASSES: usize = 5_000;
 
-/// Follows tokio's clock from a fixed instant on.
+/// Follows tokio's clock from a fixed instant on, and may be wrong. Clones step together.
 #[derive(Debug, Clone)]
 pub(crate) struct PausedClock {
     base: DateTime<Utc>,
     since: Instant,
+    wrong_by_ms: Arc<AtomicI64>,
+}
+
+impl PausedClock {
+    fn starting_at(base: DateTime<Utc>) -> Self {
+        Self {
+            base,
+            since: Instant::now(),
+            wrong_by_ms: Arc::default(),
+        }
+    }
+
+    /// Another clock that goes as this one, until it is set.
+    pub(crate) fn another(&self) -> Self {
+        Self {
+            wrong_by_ms: Arc::new(AtomicI64::new(self.wrong_by().num_milliseconds())),
+            ..self.clone()
+        }
+    }
+
+    /// Sets the clock forward, or back.
+    pub(crate) fn step(&self, by: TimeDelta) {
+        self.wrong_by_ms
+            .fetch_add(by.num_milliseconds(), Ordering::SeqCst);
+    }
+
+    fn wrong_by(&self) -> TimeDelta {
+        TimeDelta::milliseconds(self.wrong_by_ms.load(Ordering::SeqCst))
+    }
 }
 
 impl Clock for PausedClock {
     fn now(&self) -> DateTime<Utc> {
-        self.base + TimeDelta::from_std(self.since.elapsed()).unwrap()
+        self.base + TimeDelta::from_std(self.since.elapsed()).unwrap() + self.wrong_by()
     }
 }
 
@@ -64,22 +96,27 @@ pub(crate) struct Lab {
     pub(crate) store: MemoryStore,
     pub(crate) hosts: Hosts,
     pub(crate) settings: Settings,
+    /// The true time, by which hosts do what they do.
     pub(crate) clock: PausedClock,
+    /// The clock of the machine that the engines run on.
+    pub(crate) wall: PausedClock,
+    /// Which host serves which lab.
+    pub(crate) map: Arc<dyn HostMap>,
 }
 
 impl Lab {
     /// A lab at ten minutes before nine.
     pub(crate) fn new() -> Self {
-        let clock = PausedClock {
-            base: at(-10),
-            since: Instant::now(),
-        };
-        let hosts = Hosts::new(clock.clone());
+        let clock = PausedClock::starting_at(at(-10));
+        let wall = clock.another();
+        let hosts = Hosts::new(clock.clone(), wall.clone());
         Self {
             store: MemoryStore::default(),
             hosts,
             settings: Settings::default(),
             clock,
+            wall,
+            map: Arc::new(Numbered),
         }
     }
 
@@ -88,12 +125,16 @@ impl Lab {
     }
 
     pub(crate) fn engine_on(&self, store: ShakyStore, name: &str) -> TestEngine {
+        self.engine_by(&self.wall, store, name)
+    }
+
+    /// An engine on a machine with this clock.
+    pub(crate) fn engine_by(&self, wall: &PausedClock, store: ShakyStore, name: &str) -> TestEngine {
         let seed = name.bytes().map(u64::from).sum();
-        let clock = Arc::new(self.clock.clone());
         Engine::new(
             store,
-            self.hosts.clone(),
-            clock,
+            self.hosts.seen_by(wall),
+            Arc::new(wall.clone()),
             self.settings.clone(),
             name,
             Some(seed),
@@ -150,6 +191,11 @@ impl Lab {
         rows.map(|row| format!("{} {}", row.action, row.status)).collect()
     }
 
+    /// Whole minutes after nine, by the lab's wall clock.
+    pub(crate) fn wall_minutes(&self) -> i64 {
+        (self.wall.now() - at(0)).num_minutes()
+    }
+
     pub(crate) fn clock_seconds(&self) -> i64 {
         self.clock.now().timestamp()
     }
@@ -163,21 +209,45 @@ impl Lab {
         Instant::now() + (at - self.clock.now()).to_std().unwrap_or_default()
     }
 
-    /// Runs passes as the scheduler does: when something is due, when a flow ended, and every 30 seconds.
+    /// Runs passes until a true time, on a machine with the lab's wall clock.
     pub(crate) async fn run<S: Store, T: Station>(
         &self,
+        engine: &Engine<S, T>,
+        until: DateTime<Utc>,
+    ) -> PassReport {
+        self.run_by(&self.wall, engine, until).await
+    }
+
+    /// Runs passes as the scheduler does: when something is due, when a flow ended, and every 30 seconds.
+    pub(crate) async fn run_by<S: Store, T: Station>(
+        &self,
+        wall: &PausedClock,
+        engine: &Engine<S, T>,
+        until: DateTime<Utc>,
+    ) -> PassReport {
+        self.run_seeing(&*self.map, wall, engine, until).await
+    }
+
+    /// The same in a process with a map of its own.
+    pub(crate) async fn run_seeing<S: Store, T: Station>(
+        &self,
+        map: &dyn HostMap,
+        wall: &PausedClock,
         engine: &Engine<S, T>,
         until: DateTime<Utc>,
     ) -> PassReport {
         let end = self.instant(until);
         let never = CancellationToken::new();
         for _ in 0..MAX_PASSES {
-            let report = engine.pass(&Numbered, &never).await;
+            let report = engine.pass(map, &never).await;
             let next_at = report.as_ref().ok().and_then(|report| report.next_at);
             let scan = Instant::now() + Duration::from_secs(30);
             // A paused clock does not move while it is not waited for.
             let next = next_at
-                .map_or(scan, |at| self.instant(at).min(scan))
+                .map_or(scan, |at| {
+                    let wait = (at - wall.now()).to_std().unwrap_or_default();
+                    scan.min(Instant::now() + wait)
+                })
                 .max(Instant::now() + Duration::from_millis(1));
             tokio::select! {
                 biased;

@@ -1,63 +1,11 @@
 //! With a KDC and a host of our own making: every rule broken once.
 
 use super::*;
+use crate::kerberos::fuzzing::build::{
+    MOMENT, PASSWORD, SALT, SERVICE, at, encrypted, int, key, key_of, login, name, ours, reply_around,
+    request, seq, string, token,
+};
 use crate::ntlm::der::wrap;
-
-const SEQUENCE: u8 = 0x30;
-const PASSWORD: &str = "S3cret!pass";
-const SERVICE: &str = "HTTP/host.lab.test";
-const SALT: &str = "LAB.TESTalice";
-
-fn login() -> Login {
-    Login {
-        user: "alice".to_owned(),
-        realm: "LAB.TEST".to_owned(),
-        kdcs: Vec::new(),
-    }
-}
-
-fn seq(fields: &[Vec<u8>]) -> Vec<u8> {
-    wrap(SEQUENCE, &fields.concat())
-}
-
-fn at(number: u8, content: Vec<u8>) -> Vec<u8> {
-    wrap(0xa0 | number, &content)
-}
-
-fn int(value: u32) -> Vec<u8> {
-    let bytes = value.to_be_bytes();
-    wrap(0x02, &[&[0][..], &bytes].concat())
-}
-
-fn string(text: &str) -> Vec<u8> {
-    wrap(0x1b, text.as_bytes())
-}
-
-fn octets(bytes: &[u8]) -> Vec<u8> {
-    wrap(0x04, bytes)
-}
-
-fn name(text: &str) -> Vec<u8> {
-    let parts: Vec<_> = text.split('/').map(string).collect();
-    seq(&[at(0, int(2)), at(1, seq(&parts))])
-}
-
-fn encrypted(key: &Key, usage: i32, plain: &[u8]) -> Vec<u8> {
-    seq(&[at(0, int(18)), at(2, octets(&key.encrypt(usage, plain).unwrap()))])
-}
-
-fn key_of(byte: u8) -> Key {
-    Key::new(18, &[byte; 32]).unwrap()
-}
-
-fn key(byte: u8) -> Vec<u8> {
-    seq(&[at(0, int(18)), at(1, octets(&[byte; 32]))])
-}
-
-fn request(tag: u8, service: &str, nonce: u32) -> Vec<u8> {
-    let body = seq(&[at(2, string("LAB.TEST")), at(3, name(service)), at(7, int(nonce))]);
-    wrap(tag, &seq(&[at(1, int(5)), at(4, body)]))
-}
 
 /// What a KDC says; each field is one that a liar may change.
 #[derive(Clone, Copy)]
@@ -91,14 +39,7 @@ fn reply(tag: u8, says: Says<'_>, with: &Key, usage: i32) -> Vec<u8> {
         at(9, string(says.realm)),
         at(10, name(says.service)),
     ]);
-    let ticket = wrap(0x61, &seq(&[at(1, string("LAB.TEST")), at(2, name(says.ticket))]));
-    let fields = [
-        at(3, string("LAB.TEST")),
-        at(4, name("alice")),
-        at(5, ticket),
-        at(6, encrypted(with, usage, &wrap(0x7a, &secret))),
-    ];
-    wrap(tag, &seq(&fields))
+    reply_around(tag, says.ticket, with, usage, &wrap(0x7a, &secret))
 }
 
 fn as_reply(says: Says<'_>) -> Vec<u8> {
@@ -210,27 +151,6 @@ fn preauthentication_is_asked_for_once_only() {
     let wanted = wrap(0x7e, &seq(&[at(6, int(25))]));
     witness.judge(&asked, &wanted).unwrap();
     assert!(witness.judge(&asked, &wanted).is_err());
-}
-
-const MOMENT: &[u8] = b"20260101120000Z";
-
-fn token(kind: [u8; 2], message: &[u8]) -> Vec<u8> {
-    let framed = [&wrap(0x06, read::MECHANISMS[0])[..], &kind, message].concat();
-    wrap(0x60, &framed)
-}
-
-fn ours() -> Vec<u8> {
-    let mut checksum = vec![16, 0, 0, 0];
-    checksum.extend([0; 20]);
-    let authenticator = seq(&[
-        at(3, seq(&[at(0, int(0x8003)), at(1, octets(&checksum))])),
-        at(4, int(5)),
-        at(5, wrap(0x18, MOMENT)),
-        at(6, key(3)),
-        at(7, int(40)),
-    ]);
-    let sealed = encrypted(&key_of(2), usage::AUTHENTICATOR, &wrap(0x62, &authenticator));
-    token([1, 0], &wrap(0x6e, &seq(&[at(4, sealed)])))
 }
 
 fn theirs(moment: &[u8], micros: u32, with: &Key) -> Vec<u8> {

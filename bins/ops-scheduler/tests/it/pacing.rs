@@ -1,0 +1,70 @@
+//! Sites that cannot have a whole class switched on at once.
+
+use chrono::TimeDelta;
+use store_support::each_backend;
+
+use crate::SCHEDULER;
+use crate::harness::{Lab, asleep, in_secs, migrate, packets, reservations, until};
+use crate::running::{Running, has_status};
+
+/// One host every two seconds.
+const PER_MINUTE: u32 = 30;
+
+each_backend! {
+    async fn a_class_is_woken_at_the_configured_rate_whoever_starts_first_before_the_others(test) {
+        let db = test.database();
+        migrate(db).await;
+        let lab = Lab::start((1..=10).map(asleep).collect()).await.on(&test);
+        let lab = lab.with("OPS_WAKE_RATE_PER_MINUTE", PER_MINUTE.to_string());
+        // All are due at once; the higher its number, the sooner a host is needed.
+        for n in 1..=10 {
+            let start = in_secs(100 - 5 * i64::from(n));
+            reservations::book(db, &format!("0x{n}"), &n.to_string(), start, in_secs(600)).await;
+        }
+        let running = Running::start(&lab);
+        // Whoever comes first finds nobody else in the queue, and that may be any of them.
+        let told = until("one of the last two waits for its turn", || async {
+            let told = [running.explain("0x1").await, running.explain("0x2").await];
+            told.into_iter().find(|told| told["wait"]["code"] == "paced")
+        })
+        .await;
+        let detail = "the wake waits its turn, 30 hosts are woken in a minute";
+        assert_eq!(told["wait"]["detail"], detail, "{told}");
+        assert!(told["summary"].as_str().unwrap().contains("paced"), "{told}");
+        for n in 1..=10 {
+            has_status(db, &format!("0x{n}"), "ACTIVE").await;
+        }
+        let mut woken: Vec<_> = (1..=10_u8).map(|n| (packets(lab.sim(n))[0].at, n)).collect();
+        woken.sort_unstable();
+        // From the second one on the deadline counts.
+        let queued: Vec<_> = woken[1..].iter().map(|(_, n)| *n).collect();
+        assert!(queued.is_sorted_by(|one, next| one > next), "{woken:?}");
+        let pause = TimeDelta::minutes(1) / i32::try_from(PER_MINUTE).unwrap();
+        // A packet may leave a little after its turn.
+        let shortest = pause - TimeDelta::milliseconds(400);
+        assert!(woken.windows(2).all(|pair| pair[1].0 - pair[0].0 >= shortest), "{woken:?}");
+        assert!(woken[9].0 - woken[0].0 >= pause * 9 - TimeDelta::milliseconds(400), "{woken:?}");
+        running.stop().await;
+    }
+}
+
+each_backend! {
+    async fn a_wake_that_has_to_wait_its_turn_is_in_the_log_with_its_host(test) {
+        let db = test.database();
+        migrate(db).await;
+        let lab = Lab::start((1..=2).map(asleep).collect()).await.on(&test);
+        let lab = lab.with("OPS_WAKE_RATE_PER_MINUTE", PER_MINUTE.to_string());
+        for n in 1..=2 {
+            reservations::book(db, &format!("0x{n}"), &n.to_string(), in_secs(60), in_secs(600)).await;
+        }
+        let mut scheduler = lab.run(SCHEDULER, &[]);
+        scheduler.says("the wake waits its turn, 30 hosts are woken in a minute").await;
+        let said = scheduler.said();
+        let line = said.lines().find(|line| line.contains("waits its turn")).unwrap();
+        assert!(line.contains("host.name=lab-ws-0") && line.contains("paced"), "{line}");
+        for n in 1..=2 {
+            has_status(db, &format!("0x{n}"), "ACTIVE").await;
+        }
+        assert_eq!(scheduler.terminate().await.0.code(), Some(0));
+    }
+}

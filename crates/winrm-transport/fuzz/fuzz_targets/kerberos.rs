@@ -1,0 +1,3 @@
+#![no_main]
+
+winrm_transport_fuzz::target!(kerberos);
