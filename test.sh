@@ -66,6 +66,13 @@ if [ "${#filter[@]}" -eq 0 ]; then
         run "tests without Kerberos" cargo test --locked -p winrm-transport -p station-control \
             --no-default-features --lib --tests without_the_feature
     fi
+    if cargo nextest --version >/dev/null 2>&1; then
+        run "planted faults are caught" cargo nextest run --locked -p lab-days -p reservation-engine \
+            --features lab-days/mutants mutants --success-output immediate
+    else
+        run "planted faults are caught" cargo test --locked -p lab-days -p reservation-engine \
+            --features lab-days/mutants --lib --tests mutants
+    fi
     run "examples in the documentation" cargo test --workspace --locked --doc
     single "direction of dependencies" scripts/check-dependencies.sh
     single "the demo runs the main job" cargo run --quiet --locked -p lab-demo -- --plain

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
+use std::time::Duration;
 
 use clap::Parser;
 use lab_days::{DayReport, FaultKind, Options, Swarm, run_day};
@@ -24,6 +25,9 @@ struct Args {
     /// How many days at once; as many as there are cores when left out.
     #[arg(long)]
     threads: Option<usize>,
+    /// No new day after this many seconds.
+    #[arg(long)]
+    seconds: Option<u64>,
     /// Only these kinds of faults, all the time, instead of a drawn mixture: `Crash,HostCrash`.
     #[arg(long, value_delimiter = ',')]
     faults: Vec<FaultKind>,
@@ -41,7 +45,7 @@ struct Totals {
     effects: u64,
     reservations: usize,
     faults: BTreeMap<FaultKind, u64>,
-    failing: Vec<DayReport>,
+    failing: u64,
 }
 
 fn main() -> io::Result<ExitCode> {
@@ -49,10 +53,13 @@ fn main() -> io::Result<ExitCode> {
     if args.trace {
         return trace(&args);
     }
+    if let Some(folder) = &args.keep {
+        std::fs::create_dir_all(folder)?;
+    }
     let began = Instant::now();
     let totals = run(&args)?;
-    report(&args, &totals, began.elapsed().as_secs_f64())?;
-    Ok(if totals.failing.is_empty() {
+    report(&totals, began.elapsed().as_secs_f64())?;
+    Ok(if totals.failing == 0 {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
@@ -84,11 +91,10 @@ fn run(args: &Args) -> io::Result<Totals> {
         .max(1);
     let options = args.options();
     let next = AtomicU64::new(args.from);
-    let last = args.from.saturating_add(args.days);
     let totals = Mutex::new(Totals::default());
     thread::scope(|scope| {
         let workers: Vec<_> = (0..threads)
-            .map(|_| scope.spawn(|| work(&next, last, &options, &totals)))
+            .map(|_| scope.spawn(|| work(args, &next, &options, &totals)))
             .collect();
         workers.into_iter().try_for_each(|worker| {
             worker
@@ -99,16 +105,36 @@ fn run(args: &Args) -> io::Result<Totals> {
     Ok(totals.into_inner().unwrap_or_default())
 }
 
-fn work(next: &AtomicU64, last: u64, options: &Options, totals: &Mutex<Totals>) -> io::Result<()> {
-    loop {
+fn work(args: &Args, next: &AtomicU64, options: &Options, totals: &Mutex<Totals>) -> io::Result<()> {
+    let last = args.from.saturating_add(args.days);
+    let until = args
+        .seconds
+        .map(|seconds| Instant::now() + Duration::from_secs(seconds));
+    while until.is_none_or(|until| Instant::now() < until) {
         let seed = next.fetch_add(1, Ordering::Relaxed);
         if seed >= last {
-            return Ok(());
+            break;
         }
         let day = run_day(seed, options)?;
+        told(args, &day)?;
         if let Ok(mut totals) = totals.lock() {
             totals.add(day);
         }
+    }
+    Ok(())
+}
+
+/// A failing day is said and kept at once: a long hunt may be ended before its time.
+fn told(args: &Args, day: &DayReport) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    for violation in &day.violations {
+        writeln!(out, "seed {}: {violation}", day.seed)?;
+    }
+    match &args.keep {
+        Some(folder) if !day.violations.is_empty() => {
+            std::fs::write(folder.join(format!("{}.seed", day.seed)), seed_file(args, day))
+        }
+        _ => Ok(()),
     }
 }
 
@@ -131,29 +157,18 @@ impl Totals {
             *self.faults.entry(*kind).or_insert(0) += hits;
         }
         if !day.violations.is_empty() {
-            self.failing.push(day);
+            self.failing += 1;
         }
     }
 }
 
-fn report(args: &Args, totals: &Totals, seconds: f64) -> io::Result<()> {
+fn report(totals: &Totals, seconds: f64) -> io::Result<()> {
     let mut out = io::stdout().lock();
-    for day in &totals.failing {
-        for violation in &day.violations {
-            writeln!(out, "seed {}: {violation}", day.seed)?;
-        }
-        if let Some(folder) = &args.keep {
-            std::fs::write(folder.join(format!("{}.seed", day.seed)), seed_file(args, day))?;
-        }
-    }
     let rate = f64::from(u32::try_from(totals.days).unwrap_or(u32::MAX)) / seconds.max(0.001);
     writeln!(
         out,
         "{} days in {seconds:.1} s, {rate:.0} days/s; {} reservations, {} effects, {} failing days",
-        totals.days,
-        totals.reservations,
-        totals.effects,
-        totals.failing.len()
+        totals.days, totals.reservations, totals.effects, totals.failing
     )?;
     for (kind, hits) in &totals.faults {
         writeln!(out, "{hits:>10}  {kind}")?;

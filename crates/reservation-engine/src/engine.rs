@@ -18,6 +18,7 @@ use tracing::info;
 use crate::abandoned::Abandoned;
 use crate::lead::{Lead, Leads};
 use crate::pace::Pacer;
+use crate::pass::PassReport;
 use crate::ports::{Station, Store, StoreError};
 use crate::settings::Settings;
 use crate::slots::Slots;
@@ -94,7 +95,7 @@ pub(crate) struct Inner<S, T> {
     rng: Mutex<StdRng>,
     pub(crate) slots: Slots,
     pub(crate) leads: Leads,
-    pub(crate) pacer: Pacer,
+    pub(crate) pacer: Arc<Pacer>,
     pub(crate) abandoned: Abandoned,
     pub(crate) tracker: TaskTracker,
     /// No new flow and no new step.
@@ -128,7 +129,7 @@ impl<S: Store, T: Station> Engine<S, T> {
         seed: Option<u64>,
     ) -> Self {
         let changed = Arc::new(Notify::new());
-        let pacer = Pacer::new(settings.wake_rate_per_minute);
+        let pacer = Arc::new(Pacer::new(settings.wake_rate_per_minute));
         let inner = Inner {
             store: Arc::new(store),
             station,
@@ -157,6 +158,19 @@ impl<S: Store, T: Station> Engine<S, T> {
     /// Cancel safe.
     pub async fn changed(&self) {
         self.inner.changed.notified().await;
+    }
+
+    /// Waits until another pass may find something to do: when `report` says, after a flow ended, or after `longest`,
+    /// since what is booked from outside tells nobody.
+    ///
+    /// # Cancel safety
+    /// Cancel safe.
+    pub async fn rest(&self, report: &PassReport, longest: Duration) {
+        let until = report
+            .next_at
+            .map(|at| (at - self.inner.now()).to_std().unwrap_or_default());
+        // Over when the time is; which of the two it was does not matter.
+        let _ = timeout(until.map_or(longest, |until| until.min(longest)), self.changed()).await;
     }
 
     /// How many hosts this process is at work on.
@@ -245,4 +259,61 @@ impl<S: Store, T: Station> Inner<S, T> {
 pub(crate) enum Interrupted {
     ClaimLost,
     Dropped,
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use chrono::{DateTime, TimeDelta};
+    use lab_model::{Clock as _, HostName};
+    use tokio::time::Instant;
+
+    use super::Engine;
+    use crate::pass::PassReport;
+    use crate::ports::{Observation, Station, StepOrder, StepOutcome, StepReport};
+    use crate::settings::Settings;
+    use crate::testing::{MemoryStore, TokioClock};
+
+    struct Idle;
+
+    impl Station for Idle {
+        async fn perform(&self, _: StepOrder) -> StepReport {
+            StepReport::new(StepOutcome::Done, "done", Duration::ZERO)
+        }
+        async fn observe(&self, _: &HostName, _: Duration) -> Observation {
+            Observation::answering()
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_rest_ends_when_the_next_pass_is_due_a_flow_ended_or_the_longest_is_over() {
+        let clock = Arc::new(TokioClock::at(DateTime::UNIX_EPOCH));
+        let settings = Settings::default();
+        let engine = Engine::new(
+            MemoryStore::default(),
+            Idle,
+            clock.clone(),
+            settings,
+            "one",
+            Some(1),
+        );
+        let rest = async |next_at: Option<i64>| {
+            let began_at = Instant::now();
+            let next_at = next_at.map(|seconds| clock.now() + TimeDelta::seconds(seconds));
+            let report = PassReport {
+                next_at,
+                ..PassReport::default()
+            };
+            engine.rest(&report, Duration::from_secs(30)).await;
+            began_at.elapsed().as_secs()
+        };
+        assert_eq!(rest(None).await, 30);
+        assert_eq!(rest(Some(5)).await, 5);
+        assert_eq!(rest(Some(90)).await, 30);
+        assert_eq!(rest(Some(-5)).await, 0);
+        engine.inner.changed.notify_one();
+        assert_eq!(rest(Some(5)).await, 0);
+    }
 }

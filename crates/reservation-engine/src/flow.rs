@@ -6,6 +6,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use lab_model::{HostName, ReservationId};
 use serde_json::Value;
+use tokio::time::Instant;
 use tracing::{Instrument, debug, info, info_span, warn};
 
 use crate::engine::{Inner, Interrupted};
@@ -14,8 +15,8 @@ use crate::held::{Held, insist};
 use crate::history::try_row;
 use crate::hold::{Hold, Place, busy, hold, trouble};
 use crate::operation::{NewOperation, Operation, OperationKind, Step};
-use crate::pace::Ticket;
-use crate::plan::{Act, Decision, HostFacts, plan_host, stand_in};
+use crate::pace::{Place as QueuePlace, Ticket};
+use crate::plan::{Act, Decision, HostFacts, begun_on, plan_host, stand_in};
 use crate::ports::{Station, Store, StoreError, TimingSample, WorkItem};
 use crate::reason::Reason;
 use crate::reservation::ReservationStatus;
@@ -29,8 +30,8 @@ const MAX_DECISIONS: usize = 64;
 enum Ran {
     /// Nothing more is due now; so many decisions were carried out.
     Through(usize),
-    /// The next step is the wake for a reservation that starts at this instant, whose turn has not come.
-    ToWake(DateTime<Utc>),
+    /// The next step is a wake whose turn has not come.
+    ToWake(QueuePlace),
 }
 
 /// What follows a time under a claim.
@@ -38,7 +39,7 @@ enum Ended {
     /// The flow is over; the host is left alone for a moment, if there is a reason.
     Over(Option<Hold>),
     /// It goes on under another claim when the turn of its wake has come.
-    ToWake(DateTime<Utc>),
+    ToWake(QueuePlace),
 }
 
 /// What ends a flow before it is done.
@@ -50,20 +51,25 @@ pub(crate) enum FlowError {
     Illegal(#[from] IllegalTransition),
 }
 
-/// Runs one flow and frees the host's place, whatever happens in between.
-pub(crate) async fn run<S: Store, T: Station>(inner: Arc<Inner<S, T>>, host: HostName) {
+/// Runs one flow and frees the host's place, whatever happens in between. `queued` is its place in the queue of wakes,
+/// if it is to begin with one.
+pub(crate) async fn run<S: Store, T: Station>(
+    inner: Arc<Inner<S, T>>,
+    host: HostName,
+    mut queued: Option<QueuePlace>,
+) {
     let mut place = Place::new(&inner, &host);
     let name = inner.flow_name();
     let mut turn = None;
     loop {
         let span = info_span!("flow", host.name = %host, claim.token = tracing::field::Empty);
-        let under_claim = claim_and_run(&inner, &host, &name, turn.take());
+        let under_claim = claim_and_run(&inner, &host, &name, turn.take(), queued.take());
         match under_claim.instrument(span).await {
             Ended::Over(hold) => {
                 place.hold = hold;
                 return;
             }
-            Ended::ToWake(starts_at) => turn = wait_for_turn(&inner, &host, starts_at).await,
+            Ended::ToWake(queued) => turn = wait_for_turn(&inner, &host, queued).await,
         }
         if turn.is_none() {
             return;
@@ -71,11 +77,12 @@ pub(crate) async fn run<S: Store, T: Station>(inner: Arc<Inner<S, T>>, host: Hos
     }
 }
 
-async fn claim_and_run<'a, S: Store, T: Station>(
-    inner: &'a Inner<S, T>,
-    host: &'a HostName,
+async fn claim_and_run<S: Store, T: Station>(
+    inner: &Inner<S, T>,
+    host: &HostName,
     name: &str,
-    turn: Option<Ticket<'a>>,
+    turn: Option<Ticket>,
+    place: Option<QueuePlace>,
 ) -> Ended {
     let held = match Held::take(inner, host, name).await {
         Ok(Some(held)) => held,
@@ -91,14 +98,16 @@ async fn claim_and_run<'a, S: Store, T: Station>(
             host,
             tries: HashMap::new(),
             turn,
+            place,
+            asked_at: Instant::now(),
             samples: Vec::new(),
         };
         inner.under(&held, flow.run()).await
     };
     match result {
-        Ok(Ok(Ran::ToWake(starts_at))) => {
+        Ok(Ok(Ran::ToWake(place))) => {
             held.give_back().await;
-            Ended::ToWake(starts_at)
+            Ended::ToWake(place)
         }
         Ok(Ok(Ran::Through(decisions))) => {
             held.give_back().await;
@@ -128,7 +137,11 @@ pub(crate) struct Flow<'a, S: Store, T: Station> {
     /// The steps of each try so far, for its row in the history.
     tries: HashMap<(ReservationId, OperationKind), Vec<Value>>,
     /// The right to wake the host, when it has come and was not used yet.
-    pub(crate) turn: Option<Ticket<'a>>,
+    pub(crate) turn: Option<Ticket>,
+    /// Its place in the queue of wakes, which the pass took before anybody behind it could begin.
+    pub(crate) place: Option<QueuePlace>,
+    /// When what the plan is made of was asked for.
+    pub(crate) asked_at: Instant,
     /// How long its steps took, as far as that says how early the host has to be woken.
     pub(crate) samples: Vec<TimingSample>,
 }
@@ -147,6 +160,7 @@ impl<S: Store, T: Station> Flow<'_, S, T> {
                 debug!("stopping between two steps");
                 return Ok(Ran::Through(decisions));
             }
+            self.asked_at = Instant::now();
             let (items, facts) = self.read().await?;
             let plan = plan_host(self.inner.now(), &self.inner.settings, &facts, &items);
             let Some(mut decision) = plan.act else {
@@ -165,8 +179,8 @@ impl<S: Store, T: Station> Flow<'_, S, T> {
                 decision.act = again_from_wake(decision.act);
             }
             let starts_at = item.reservation.starts_at;
-            if !self.has_turn(&decision.act, starts_at) {
-                return Ok(Ran::ToWake(starts_at));
+            if let Err(place) = self.take_turn(&decision.act, starts_at) {
+                return Ok(Ran::ToWake(place));
             }
             let kind = decision.kind.as_str();
             let span = info_span!("decision", reservation.id = %decision.reservation, operation.kind = kind);
@@ -204,10 +218,7 @@ impl<S: Store, T: Station> Flow<'_, S, T> {
 
     /// An operation may have been opened on another host since, by a copy with another catalog.
     fn is_here(&self, item: &WorkItem) -> bool {
-        item.end
-            .as_ref()
-            .or(item.start.as_ref())
-            .is_none_or(|operation| operation.host == *self.host)
+        begun_on(item).is_none_or(|host| host == self.host)
     }
 
     async fn carry_out(&mut self, item: &WorkItem, decision: Decision) -> Result<(), FlowError> {
@@ -272,59 +283,80 @@ impl<S: Store, T: Station> Flow<'_, S, T> {
         state: State,
         due_at: DateTime<Utc>,
     ) -> Result<Operation, StoreError> {
-        let reservation = &item.reservation;
+        let id = &item.reservation.id;
+        let key = match item.start.as_ref().filter(|_| kind == OperationKind::Start) {
+            Some(former) => format!("start:{id}:{}", former.id),
+            None => format!("{}:{id}", kind.as_str()),
+        };
+        let mut operation = self.open_as(key, item, kind, state.clone(), due_at).await?;
+        match &item.start {
+            Some(start) if kind == OperationKind::End && operation.id < start.id => {
+                // That end was for an earlier start.
+                let key = format!("end:{id}:{}", start.id);
+                return self.open_as(key, item, kind, state, due_at).await;
+            }
+            Some(_) if kind == OperationKind::Start => {
+                operation.prepare_began_at = operation.prepare_began_at.or(item.left_prepared());
+            }
+            _ => {}
+        }
+        Ok(operation)
+    }
+
+    async fn open_as(
+        &self,
+        key: String,
+        item: &WorkItem,
+        kind: OperationKind,
+        state: State,
+        due_at: DateTime<Utc>,
+    ) -> Result<Operation, StoreError> {
         let new = NewOperation {
-            key: format!("{}:{}", kind.as_str(), reservation.id),
+            key,
             kind,
-            reservation: reservation.id.clone(),
-            lab: Some(reservation.lab.clone()),
+            reservation: item.reservation.id.clone(),
+            lab: Some(item.reservation.lab.clone()),
             host: self.host.clone(),
             state,
             due_at,
         };
-        let now = self.inner.now();
-        insist(|| {
-            self.inner
-                .store
-                .open_operation(self.held.claim(), new.clone(), now)
-        })
-        .await
+        let (now, store) = (self.inner.now(), &self.inner.store);
+        insist(|| store.open_operation(self.held.claim(), new.clone(), now)).await
     }
 
-    /// Records a reservation that was over before anything was done for it.
+    /// Records a reservation that was over before anything was done for it. A crash between the two writes leaves an
+    /// operation that is closed for the same reason.
     async fn miss(&mut self, item: &WorkItem, reason: Reason) -> Result<(), FlowError> {
         warn!(%reason, "missed");
-        let now = self.inner.now();
-        let state = State::NeedsAttention {
-            step: None,
-            at: now,
-            reason: reason.clone(),
-        };
+        let untried = State::first(Step::Wake);
         let due_at = crate::instant::earlier(item.reservation.starts_at, self.lead());
         let operation = self
-            .open(item, OperationKind::Start, state.clone(), due_at)
+            .open(item, OperationKind::Start, untried.clone(), due_at)
             .await?;
-        if operation.state != state {
+        if operation.state != untried || operation.host != *self.host {
             debug!("another copy was faster");
             return Ok(());
         }
-        let row = try_row(
-            &(&operation).into(),
-            OperationKind::Start,
-            &[],
-            Some(&reason),
-            now,
-        );
-        insist(|| self.inner.store.add_history(&row)).await?;
-        Ok(())
+        let at = self.inner.now();
+        self.end(item, operation, Event::GaveUp { reason, at }).await
     }
 
     /// Saves a state that is reached without a try of a step.
     async fn close(&mut self, item: &WorkItem, kind: OperationKind, event: Event) -> Result<(), FlowError> {
-        let Some(mut operation) = operation_of(item, kind).cloned() else {
-            return Ok(());
-        };
+        match operation_of(item, kind) {
+            Some(operation) => self.end(item, operation.clone(), event).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn end(
+        &mut self,
+        item: &WorkItem,
+        mut operation: Operation,
+        event: Event,
+    ) -> Result<(), FlowError> {
         let now = self.inner.now();
+        let kind = operation.kind;
         let steps = self.steps(&operation);
         let row = match &event {
             Event::GaveUp { reason, .. } => {
@@ -376,9 +408,10 @@ impl<S: Store, T: Station> Flow<'_, S, T> {
     }
 }
 
+/// The operation that goes on; none for what is started once more.
 pub(crate) fn operation_of(item: &WorkItem, kind: OperationKind) -> Option<&Operation> {
     match kind {
-        OperationKind::Start => item.start.as_ref(),
+        OperationKind::Start => item.start.as_ref().filter(|_| !item.is_confirmed_again()),
         OperationKind::End => item.end.as_ref(),
         OperationKind::ManualStart | OperationKind::ManualEnd => None,
     }

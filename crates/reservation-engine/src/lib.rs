@@ -43,12 +43,15 @@ mod explain;
 mod operation;
 mod ports;
 mod reason;
+mod report;
 mod reservation;
 mod settings;
 mod state;
 
 mod check;
+mod claims;
 mod instant;
+mod item;
 mod lead;
 mod plan;
 mod retry;
@@ -76,6 +79,7 @@ mod turn;
 pub mod testing;
 
 pub use check::{Found, decide};
+pub use claims::Claims;
 pub use engine::{Engine, HostMap};
 pub use explain::{
     ClaimView, Explanation, HostExplanation, LastFailure, LeadView, Next, NextStep, OperationView, Wait,

@@ -114,5 +114,7 @@ pub(crate) fn released_for(item: &WorkItem, step: Step) -> Option<DateTime<Utc>>
         item.reservation.status,
         ReservationStatus::Active | ReservationStatus::Confirmed
     );
+    // What was released because it was called off was not released for its end.
+    let by_its_end = by_its_end && !item.is_confirmed_again();
     (step == Step::Release && by_its_end).then_some(item.reservation.ends_at)
 }

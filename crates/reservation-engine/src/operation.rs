@@ -150,7 +150,9 @@ pub struct Operation {
 /// What is needed to open an operation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewOperation {
-    /// Unique: `start:<reservation>`, `end:<reservation>`, or one of a caller's own. At most 190 characters.
+    /// Unique: `start:<reservation>`, `end:<reservation>`, or one of a caller's own. A further start is
+    /// `start:<reservation>:<id of the former start>`, its end `end:<reservation>:<id of its start>`. At most 190
+    /// characters.
     pub key: String,
     /// What it is for.
     pub kind: OperationKind,
@@ -164,4 +166,22 @@ pub struct NewOperation {
     pub state: State,
     /// When the work became due.
     pub due_at: DateTime<Utc>,
+}
+
+impl NewOperation {
+    /// The operation as a store keeps it from now on, under the id that it gives it.
+    #[must_use]
+    pub fn open(self, id: OperationId, now: DateTime<Utc>) -> Operation {
+        Operation {
+            id,
+            kind: self.kind,
+            reservation: self.reservation,
+            lab: self.lab,
+            host: self.host,
+            state: self.state,
+            prepare_began_at: None,
+            due_at: self.due_at,
+            created_at: now,
+        }
+    }
 }

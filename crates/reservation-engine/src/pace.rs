@@ -78,49 +78,21 @@ impl Pacer {
         self.lock().wake_first();
     }
 
-    /// Waits for the turn of a wake that should be over by `deadline`. `waits` is called once if there is a wait.
-    ///
-    /// A dropped future leaves the queue; a dropped ticket that was not used gives its turn back.
-    pub(crate) async fn turn(&self, deadline: DateTime<Utc>, waits: impl FnOnce(NonZeroU32)) -> Ticket<'_> {
-        let Some(per_minute) = self.per_minute else {
-            return Ticket {
-                pacer: self,
-                of: None,
-            };
-        };
-        let place = Place::take(self, deadline);
-        let mut waits = Some(waits);
-        loop {
-            let until = match place.try_now(self.rate(per_minute)) {
-                Turn::Now(at) => {
-                    return Ticket {
-                        pacer: self,
-                        of: Some(at),
-                    };
-                }
-                Turn::At(at) => Some(at),
-                Turn::Queued => None,
-            };
-            if let Some(waits) = waits.take() {
-                waits(per_minute);
-            }
-            tokio::select! {
-                () = place.call.notified() => {}
-                () = sleep_until(until.unwrap_or_else(Instant::now)), if until.is_some() => {}
-            }
-        }
-    }
-
-    /// The turn of a wake that should be over by `deadline`, if it has come already.
-    pub(crate) fn try_turn(&self, deadline: DateTime<Utc>) -> Option<Ticket<'_>> {
-        let of = match self.per_minute {
-            None => None,
-            Some(per_minute) => match Place::take(self, deadline).try_now(self.rate(per_minute)) {
-                Turn::Now(at) => Some(at),
-                Turn::At(_) | Turn::Queued => return None,
-            },
-        };
-        Some(Ticket { pacer: self, of })
+    /// Takes a place in the queue for a wake that should be over by `deadline`; `None` when nobody ever waits.
+    /// Whoever is behind it waits until it is left.
+    pub(crate) fn place(self: &Arc<Self>, deadline: DateTime<Utc>) -> Option<Place> {
+        let per_minute = self.per_minute?;
+        let mut queue = self.lock();
+        queue.arrivals += 1;
+        let key = (deadline, queue.arrivals);
+        let call = Arc::new(Notify::new());
+        queue.waiting.insert(key, Arc::clone(&call));
+        Some(Place {
+            pacer: Arc::clone(self),
+            per_minute,
+            key,
+            call,
+        })
     }
 
     fn rate(&self, per_minute: NonZeroU32) -> Rate {
@@ -147,29 +119,56 @@ impl Queue {
 }
 
 enum Turn {
-    Now(Instant),
+    Now(Ticket),
     At(Instant),
     Queued,
 }
 
 /// A place in the queue; left when dropped.
-struct Place<'a> {
-    pacer: &'a Pacer,
+#[derive(Debug)]
+pub(crate) struct Place {
+    pacer: Arc<Pacer>,
+    per_minute: NonZeroU32,
     key: Key,
     call: Arc<Notify>,
 }
 
-impl<'a> Place<'a> {
-    fn take(pacer: &'a Pacer, deadline: DateTime<Utc>) -> Self {
-        let mut queue = pacer.lock();
-        queue.arrivals += 1;
-        let key = (deadline, queue.arrivals);
-        let call = Arc::new(Notify::new());
-        queue.waiting.insert(key, Arc::clone(&call));
-        Self { pacer, key, call }
+impl Place {
+    pub(crate) fn deadline(&self) -> DateTime<Utc> {
+        self.key.0
     }
 
-    fn try_now(&self, rate: Rate) -> Turn {
+    /// The turn, if it has come already.
+    pub(crate) fn try_turn(&self) -> Option<Ticket> {
+        match self.try_now() {
+            Turn::Now(ticket) => Some(ticket),
+            Turn::At(_) | Turn::Queued => None,
+        }
+    }
+
+    /// Waits for the turn. `waits` is called once if there is a wait.
+    ///
+    /// A dropped future leaves the queue; a dropped ticket that was not used gives its turn back.
+    pub(crate) async fn turn(self, waits: impl FnOnce(NonZeroU32)) -> Ticket {
+        let mut waits = Some(waits);
+        loop {
+            let until = match self.try_now() {
+                Turn::Now(ticket) => return ticket,
+                Turn::At(at) => Some(at),
+                Turn::Queued => None,
+            };
+            if let Some(waits) = waits.take() {
+                waits(self.per_minute);
+            }
+            tokio::select! {
+                () = self.call.notified() => {}
+                () = sleep_until(until.unwrap_or_else(Instant::now)), if until.is_some() => {}
+            }
+        }
+    }
+
+    fn try_now(&self) -> Turn {
+        let rate = self.pacer.rate(self.per_minute);
         let mut queue = self.pacer.lock();
         if queue.waiting.first_key_value().map(|(key, _)| *key) != Some(self.key) {
             return Turn::Queued;
@@ -181,13 +180,16 @@ impl<'a> Place<'a> {
                 queue.admitted.push_back(now);
                 let surplus = queue.admitted.len().saturating_sub(rate.burst);
                 queue.admitted.drain(..surplus);
-                Turn::Now(now)
+                Turn::Now(Ticket {
+                    pacer: Arc::clone(&self.pacer),
+                    of: Some(now),
+                })
             }
         }
     }
 }
 
-impl Drop for Place<'_> {
+impl Drop for Place {
     fn drop(&mut self) {
         let mut queue = self.pacer.lock();
         queue.waiting.remove(&self.key);
@@ -197,18 +199,18 @@ impl Drop for Place<'_> {
 
 /// The right to wake one host now. Gives the turn back unless it is used.
 #[derive(Debug)]
-pub(crate) struct Ticket<'a> {
-    pacer: &'a Pacer,
+pub(crate) struct Ticket {
+    pacer: Arc<Pacer>,
     of: Option<Instant>,
 }
 
-impl Ticket<'_> {
+impl Ticket {
     pub(crate) fn used(mut self) {
         self.of = None;
     }
 }
 
-impl Drop for Ticket<'_> {
+impl Drop for Ticket {
     fn drop(&mut self) {
         let Some(at) = self.of.take() else { return };
         let mut queue = self.pacer.lock();

@@ -11,8 +11,8 @@ use tracing::warn;
 use crate::engine::{Engine, HostMap};
 use crate::explain::Wait;
 use crate::instant::later;
-use crate::operation::OperationKind;
-use crate::plan::{Decision, Placed, Placement, place, plan_host, soonest, stand_in};
+use crate::operation::{OperationKind, Step};
+use crate::plan::{Act, Decision, Placed, Placement, place, plan_host, soonest, stand_in};
 use crate::ports::{Station, Store, StoreError, WorkItem};
 
 /// What one pass found and did.
@@ -127,18 +127,20 @@ impl<S: Store, T: Station> Engine<S, T> {
             report.waits.push((decision.reservation, hold));
             return None;
         }
+        let deadline = deadline(&placed.items, &decision);
         Some(Due {
-            deadline: deadline(&placed.items, &decision),
+            deadline,
+            wakes_for: deadline.filter(|_| matches!(decision.act, Act::Run { step: Step::Wake, .. })),
             host: host.clone(),
         })
     }
 
     /// Starts flows. After each batch those that were started go first, so that a large number of them does not wait
-    /// for its own last one.
+    /// for its own last one. Each takes its place in the queue of wakes here, for claims may come in any order.
     async fn start(&self, due: Vec<Due>, cancel: &CancellationToken, report: &mut PassReport) {
         let inner = &self.inner;
         let batch = (inner.settings.max_batch as usize).max(1);
-        for (index, Due { host, .. }) in due.into_iter().enumerate() {
+        for (index, Due { host, wakes_for, .. }) in due.into_iter().enumerate() {
             if index % batch == batch - 1 {
                 tokio::task::yield_now().await;
             }
@@ -147,7 +149,10 @@ impl<S: Store, T: Station> Engine<S, T> {
             }
             if inner.slots.begin(&host) {
                 report.started.push(host.clone());
-                inner.tracker.spawn(crate::flow::run(Arc::clone(inner), host));
+                let place = wakes_for.and_then(|starts_at| inner.pacer.place(starts_at));
+                inner
+                    .tracker
+                    .spawn(crate::flow::run(Arc::clone(inner), host, place));
             }
         }
     }
@@ -158,6 +163,8 @@ impl<S: Store, T: Station> Engine<S, T> {
 struct Due {
     deadline: Option<DateTime<Utc>>,
     host: HostName,
+    /// When the reservation starts for which the host is to be woken first, if that is what is due.
+    wakes_for: Option<DateTime<Utc>>,
 }
 
 /// By when what is decided should be over: a student comes, or has to have gone.

@@ -64,9 +64,9 @@ pub enum StoreError {
 pub struct WorkItem {
     /// As read just now.
     pub reservation: Reservation,
-    /// Its start operation, if one was opened.
+    /// Its newest start operation, if one was opened.
     pub start: Option<Operation>,
-    /// Its end operation, if one was opened.
+    /// Its end operation, if one was opened for that start.
     pub end: Option<Operation>,
 }
 
@@ -182,11 +182,15 @@ pub struct HistoryRow {
 
 /// Where reservations, operations and claims are kept. Every call is one short transaction; none is held open
 /// while anything else is waited for.
+///
+/// What has a default may be left out by a small store; each says what is lost with it. No reservation is lost with
+/// any of them, and no host is acted on twice.
 pub trait Store: Send + Sync + 'static {
     /// Gives every reservation that may need something now or before `horizon`: `CONFIRMED` ones that start
     /// before it and are not settled, all `ACTIVE` ones whose end is not settled, those whose host was prepared and
     /// not yet released, and all with an operation that is not final. At most `limit`, earliest first. Settled
-    /// means that the operation of that kind is final.
+    /// means that the operation of that kind is final; but a `CONFIRMED` one whose start is done was called off and
+    /// confirmed again, and is started once more. Operations are put to it as by [`WorkItem::new`].
     fn work(
         &self,
         now: DateTime<Utc>,
@@ -226,14 +230,20 @@ pub trait Store: Send + Sync + 'static {
         lease: Duration,
     ) -> impl Future<Output = Result<bool, StoreError>> + Send;
 
-    /// Gives a claim back. A lost one is left alone.
-    fn give_back(&self, claim: &Claim) -> impl Future<Output = Result<(), StoreError>> + Send;
+    /// Gives a claim back. A lost one is left alone. By default it is renewed for no time at all; nothing is lost
+    /// with that if [`Store::renew_claim`] takes such a lease.
+    fn give_back(&self, claim: &Claim) -> impl Future<Output = Result<(), StoreError>> + Send {
+        async { self.renew_claim(claim, Duration::ZERO).await.map(drop) }
+    }
 
-    /// Says who holds a host now.
+    /// Says who holds a host now, for people. By default nobody is known: a host that is held still is, but whoever
+    /// has to wait for it is told neither for whom nor for how long.
     fn find_claim(
         &self,
-        host: &HostName,
-    ) -> impl Future<Output = Result<Option<ClaimInfo>, StoreError>> + Send;
+        _host: &HostName,
+    ) -> impl Future<Output = Result<Option<ClaimInfo>, StoreError>> + Send {
+        async { Ok(None) }
+    }
 
     /// Opens an operation, or gives the one that already has its key.
     fn open_operation(
@@ -246,22 +256,35 @@ pub trait Store: Send + Sync + 'static {
     /// Commits the intent of a step: the operation's new state, its `prepare_began_at`, and a journal row, under the
     /// claim. The same operation, step and number under the same token again gives the id it gave before: the
     /// answer to a commit may be lost.
+    ///
+    /// By default the operation is saved and no journal is kept: the operation's state is the intent. Lost is the
+    /// list of tries that people read. A store has its own of this and of [`Store::finish_attempt`], or of neither.
     fn begin_attempt(
         &self,
         claim: &Claim,
         operation: &Operation,
-        step: Step,
+        _step: Step,
         attempt: u32,
         now: DateTime<Utc>,
-    ) -> impl Future<Output = Result<AttemptId, StoreError>> + Send;
+    ) -> impl Future<Output = Result<AttemptId, StoreError>> + Send {
+        async move {
+            self.save_operation(claim, operation, &[], now).await?;
+            Ok(AttemptId(i64::from(attempt)))
+        }
+    }
 
     /// Commits the outcome of a step, the operation's new state and its rows of the history, under the claim. A try
     /// that has an outcome already is left as it is, and no row of the history is written twice.
+    ///
+    /// By default the operation is saved with its rows. Lost is how each try ended, and that a second, different
+    /// outcome of a try is ignored; the engine repeats an outcome only as it was.
     fn finish_attempt(
         &self,
         claim: &Claim,
         end: AttemptEnd<'_>,
-    ) -> impl Future<Output = Result<(), StoreError>> + Send;
+    ) -> impl Future<Output = Result<(), StoreError>> + Send {
+        self.save_operation(claim, end.operation, end.history, end.now)
+    }
 
     /// Saves a state that was reached without a try of a step (checked, given up, not needed, handed over to another
     /// host), under the claim on the host that the operation was stored with. The same state again writes no
@@ -276,27 +299,37 @@ pub trait Store: Send + Sync + 'static {
 
     /// Gives callers' operations that are not final although the claim under which they were last written is over:
     /// its token is no longer the newest, or its lease ended. Oldest first, at most `limit`.
-    fn abandoned_manual(&self, limit: u32)
-    -> impl Future<Output = Result<Vec<Operation>, StoreError>> + Send;
+    ///
+    /// By default none: where [`Engine::run_manual`](crate::Engine::run_manual) is used, a caller's operation whose
+    /// process died stays as it was, and nobody looks at its host.
+    fn abandoned_manual(
+        &self,
+        _limit: u32,
+    ) -> impl Future<Output = Result<Vec<Operation>, StoreError>> + Send {
+        async { Ok(Vec::new()) }
+    }
 
-    /// Gives what is known of how long each of these hosts takes. Hosts of which nothing is known are left out.
+    /// Gives what is known of how long each of these hosts takes. Hosts of which nothing is known are left out. By
+    /// default nothing is known: each host gets the configured lead, so one that takes longer is ready late.
     fn host_timings(
         &self,
-        hosts: &[HostName],
-    ) -> impl Future<Output = Result<HashMap<HostName, Timings>, StoreError>> + Send;
+        _hosts: &[HostName],
+    ) -> impl Future<Output = Result<HashMap<HostName, Timings>, StoreError>> + Send {
+        async { Ok(HashMap::new()) }
+    }
 
     /// Adds samples for the claim's host, under the claim, forgets those beyond the newest [`MAX_TIMINGS`] of each
-    /// kind, and stores the lead that follows for those who only show it.
+    /// kind, and stores the lead that follows for those who only show it. By default they are not kept, as
+    /// [`Store::host_timings`] has it.
     fn record_timing(
         &self,
-        claim: &Claim,
-        samples: &[TimingSample],
-        lead: Duration,
-        now: DateTime<Utc>,
-    ) -> impl Future<Output = Result<(), StoreError>> + Send;
-
-    /// Adds a row to the history outside any operation, as for a lab without a host.
-    fn add_history(&self, row: &HistoryRow) -> impl Future<Output = Result<(), StoreError>> + Send;
+        _claim: &Claim,
+        _samples: &[TimingSample],
+        _lead: Duration,
+        _now: DateTime<Utc>,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send {
+        async { Ok(()) }
+    }
 }
 
 /// One step to be carried out on one host.

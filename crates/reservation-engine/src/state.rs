@@ -9,7 +9,8 @@ use crate::reason::Reason;
 /// The shape in which states are stored. It is kept with each operation: a row of an older version is resumed, one
 /// of a newer version is left alone. It grows when an older release could act wrongly on what this one writes.
 ///
-/// 2: an end goes on to a power step after the reservation was completed, and a start may change its host.
+/// 2: an end goes on to a power step after the reservation was completed, and a start may change its host;
+/// a reservation that was called off and confirmed again has a further start, and a further end.
 pub const JOURNAL_VERSION: u32 = 2;
 
 /// Where an operation stands. Stored as JSON; readers of a newer release must keep reading it.

@@ -53,6 +53,11 @@ impl<S: Store, T: Station> Flow<'_, S, T> {
             let claim = self.held.claim();
             let store = &self.inner.store;
             let id = insist(|| store.begin_attempt(claim, &operation, step, attempt, now)).await?;
+            // What was planned that long ago may no longer be wanted; it is resumed as after a crash.
+            if self.asked_at.elapsed() > self.inner.settings.lease / 3 {
+                let late = "the intent was so long in coming that the plan behind it is too old";
+                return Err(StoreError::Unavailable(late.into()).into());
+            }
             if !self.held.may_act(step).await {
                 return Err(self.held.fenced().into());
             }

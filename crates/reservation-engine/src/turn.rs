@@ -9,35 +9,38 @@ use crate::engine::Inner;
 use crate::explain::{Wait, WaitCode};
 use crate::flow::Flow;
 use crate::operation::Step;
-use crate::pace::Ticket;
+use crate::pace::{Place, Ticket};
 use crate::plan::Act;
 use crate::ports::{Station, Store};
 
 impl<S: Store, T: Station> Flow<'_, S, T> {
-    /// Whether an act may go out now: a wake needs its turn. One that has come and is not needed is given back.
-    pub(crate) fn has_turn(&mut self, act: &Act, starts_at: DateTime<Utc>) -> bool {
-        let turn = self.turn.take();
+    /// Whether an act may go out now: a wake needs its turn, and gets its place in the queue if that has not come. A
+    /// turn or a place that is not needed is given back.
+    pub(crate) fn take_turn(&mut self, act: &Act, starts_at: DateTime<Utc>) -> Result<(), Place> {
+        let (turn, place) = (self.turn.take(), self.place.take());
         if !matches!(act, Act::Run { step: Step::Wake, .. }) {
-            return true;
+            return Ok(());
         }
-        match turn.or_else(|| self.inner.pacer.try_turn(starts_at)) {
-            Some(turn) => {
-                turn.used();
-                true
-            }
-            None => false,
+        if let Some(turn) = turn {
+            turn.used();
+            return Ok(());
         }
+        let place = place.filter(|place| place.deadline() == starts_at);
+        let Some(place) = place.or_else(|| self.inner.pacer.place(starts_at)) else {
+            return Ok(());
+        };
+        place.try_turn().ok_or(place).map(Ticket::used)
     }
 }
 
-/// Waits for the turn of a wake that should be over by `starts_at`; `None` when the engine stops before it has come.
-/// What was planned before has to be planned again: the reservation may have been cancelled, or be over.
-pub(crate) async fn wait_for_turn<'a, S: Store, T: Station>(
-    inner: &'a Inner<S, T>,
+/// Waits for the turn of a wake; `None` when the engine stops before it has come. What was planned before has to be
+/// planned again: the reservation may have been cancelled, or be over.
+pub(crate) async fn wait_for_turn<S: Store, T: Station>(
+    inner: &Inner<S, T>,
     host: &HostName,
-    starts_at: DateTime<Utc>,
-) -> Option<Ticket<'a>> {
-    let turn = inner.pacer.turn(starts_at, |per_minute| {
+    place: Place,
+) -> Option<Ticket> {
+    let turn = place.turn(|per_minute| {
         let detail = format!("the wake waits its turn, {per_minute} hosts are woken in a minute");
         info!(host.name = %host, wait = WaitCode::Paced.as_str(), "{detail}");
         inner

@@ -93,12 +93,18 @@ fn bound(row: &QueryResult) -> Result<(usize, NaiveDateTime), DbErr> {
 const COLUMNS: &str = "r.id, r.transaction_hash, r.wallet_address, r.lab_id, r.start_time, r.end_time, r.status, \
                        r.created_at, r.updated_at";
 
-/// Unlike `NOT EXISTS` this form is never turned into a join that reads all of the journal first.
+/// A start that is done although the reservation is `CONFIRMED` was called off, and is done once more if there is time;
+/// what is long over is not looked at again. Unlike `NOT EXISTS` this form is never turned into a join that reads all of
+/// the journal first.
 const START_OPEN: &str = "(SELECT 1 FROM ops_operations o WHERE o.reservation_id = r.transaction_hash \
                           AND o.state IN ('done', 'needs_attention') \
-                          AND (o.kind = 'end' OR (o.kind = 'start' AND o.owes_release = 0)) LIMIT 1) IS NULL";
+                          AND (o.kind = 'end' OR (o.kind = 'start' AND o.owes_release = 0)) \
+                          AND (r.end_time < ? OR (o.kind = 'start' AND o.state = 'needs_attention')) LIMIT 1) IS NULL";
+/// An end from before the newest start was for an earlier one.
 const END_OPEN: &str = "(SELECT 1 FROM ops_operations o WHERE o.reservation_id = r.transaction_hash \
-                        AND o.state IN ('done', 'needs_attention') AND o.kind = 'end' LIMIT 1) IS NULL";
+                        AND o.state IN ('done', 'needs_attention') AND o.kind = 'end' \
+                        AND (SELECT 1 FROM ops_operations s WHERE s.reservation_id = o.reservation_id \
+                        AND s.kind = 'start' AND s.id > o.id LIMIT 1) IS NULL LIMIT 1) IS NULL";
 
 pub(crate) fn statuses(
     db: &Database,
@@ -120,6 +126,9 @@ pub(crate) fn statuses(
                 when += &format!(" AND r.start_time {sign} ?");
                 values.push(Value::from(at));
             }
+        }
+        if which == START_OPEN {
+            values.push(Value::from(lately));
         }
         let number = arms.len();
         arms.push(format!(

@@ -1,7 +1,8 @@
 //! Writes that happen only while a claim is ours.
 //!
-//! A write by itself checks the lease in the same statement, on MySQL with a lock on the lease's row. Writes of a
-//! transaction, on MySQL, begin with a change of the lease's row, by a millisecond: until the commit nobody else can
+//! A write by itself checks the lease in the same statement, on MySQL with a lock on the lease's row. On a cluster that
+//! lock is its node's own; what keeps two nodes apart there is that the next holder writes the same row, and that a
+//! flow stops some time before its lease ends. Writes of a transaction, on MySQL, begin with a change of the lease's row, by a millisecond: until the commit nobody else can
 //! take the host then; and on a cluster, where the other one may be on another node, one of the two commits fails, is
 //! run again, and looks again. SQLite has one writer at a time, so there the check alone is as strict.
 //!

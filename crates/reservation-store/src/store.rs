@@ -9,11 +9,11 @@ use reservation_engine::{
     AttemptEnd, AttemptId, Claim, ClaimInfo, HistoryRow, NewOperation, Operation, ReservationStatus, Step,
     Store, StoreError, TimingSample, Timings, WorkItem,
 };
-use store_support::{Database, retried};
+use store_support::Database;
 
 use crate::fault::Fault;
 use crate::work::Reader;
-use crate::{abandoned, claims, history, operations, reservations, timings};
+use crate::{abandoned, claims, operations, reservations, timings};
 
 /// Reservations, claims and the journal in a database that was migrated. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -159,11 +159,5 @@ impl Store for ReservationStore {
         timings::record(&self.db, claim, samples, lead, now)
             .await
             .map_err(Fault::during("keep how long a host took"))
-    }
-
-    async fn add_history(&self, row: &HistoryRow) -> Result<(), StoreError> {
-        let call = retried(|| history::add(self.db.connection(), std::slice::from_ref(row)));
-        let added = self.db.bounded(call).await;
-        added.map_err(|error| Fault::during("add to the history")(error.into()))
     }
 }

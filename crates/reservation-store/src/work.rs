@@ -8,7 +8,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use chrono::{DateTime, Utc};
 use lab_model::ReservationId;
-use reservation_engine::{Operation, OperationKind, Reservation, ReservationStatus, WorkItem};
+use reservation_engine::{Reservation, ReservationStatus, WorkItem};
 use sea_orm::sea_query::Expr;
 use sea_orm::{
     ColumnTrait as _, ConnectionTrait as _, DatabaseConnection, EntityTrait as _, FromQueryResult as _,
@@ -122,7 +122,7 @@ impl Reader {
             let mut rows = operations.remove(reservation.id.as_str()).unwrap_or_default();
             rows.sort_by_key(|row| row.id);
             let readable: Option<Vec<_>> = rows.iter().map(|row| self.told.readable(row)).collect();
-            readable.map(|operations| item(reservation, operations))
+            readable.map(|operations| WorkItem::new(reservation, operations))
         };
         found.into_iter().filter_map(with_its_own).collect()
     }
@@ -239,27 +239,11 @@ const OPERATION: [&str; 16] = [
     "journal_version",
 ];
 
-/// Of several operations of one kind the newest counts.
-fn item(reservation: Reservation, operations: Vec<Operation>) -> WorkItem {
-    let mut item = WorkItem {
-        reservation,
-        start: None,
-        end: None,
-    };
-    for operation in operations {
-        match operation.kind {
-            OperationKind::Start => item.start = Some(operation),
-            OperationKind::End => item.end = Some(operation),
-            OperationKind::ManualStart | OperationKind::ManualEnd => {}
-        }
-    }
-    item
-}
-
 /// By start; but those for which nothing more will be tried come after all others.
 fn earliest_first(mut items: Vec<WorkItem>, limit: usize) -> Vec<WorkItem> {
     items.sort_by_key(|item| {
-        let over = item.end.as_ref().is_some_and(|end| end.state.is_final());
+        let again = item.reservation.status == ReservationStatus::Confirmed;
+        let over = !again && item.end.as_ref().is_some_and(|end| end.state.is_final());
         (over, item.reservation.starts_at)
     });
     items.truncate(limit);

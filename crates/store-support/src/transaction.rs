@@ -6,7 +6,9 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use rand::RngExt as _;
-use sea_orm::{DatabaseTransaction, DbErr, SqliteTransactionMode, TransactionOptions, TransactionTrait as _};
+use sea_orm::{
+    DatabaseTransaction, DbErr, RuntimeErr, SqliteTransactionMode, TransactionOptions, TransactionTrait as _,
+};
 
 use crate::Backend;
 use crate::database::Database;
@@ -110,14 +112,9 @@ where
     E: TransactionFailure,
     F: for<'c> Fn(&'c Tx<'env>) -> Pin<Box<dyn Future<Output = Result<T, E>> + Send + 'c>>,
 {
-    let options = TransactionOptions {
-        sqlite_transaction_mode: (db.backend() == Backend::Sqlite)
-            .then_some(SqliteTransactionMode::Immediate),
-        ..TransactionOptions::default()
-    };
     db.count_transaction();
     let tx = Tx {
-        inner: db.connection().begin_with_options(options).await?,
+        inner: begin(db).await?,
         env: PhantomData,
     };
     match body(&tx).await {
@@ -133,6 +130,26 @@ where
             }
             Err(error)
         }
+    }
+}
+
+/// Opens a transaction, in a task of its own: the driver counts a transaction only when the answer to its `BEGIN` has
+/// come. If it were dropped while it waits for that, the connection would go back to the pool inside a transaction of
+/// which nobody knows, and whatever is written over it from then on would never be committed.
+async fn begin(db: &Database) -> Result<DatabaseTransaction, DbErr> {
+    let options = TransactionOptions {
+        sqlite_transaction_mode: (db.backend() == Backend::Sqlite)
+            .then_some(SqliteTransactionMode::Immediate),
+        ..TransactionOptions::default()
+    };
+    let connection = db.connection().clone();
+    let begun = tokio::spawn(async move { connection.begin_with_options(options).await });
+    match begun.await {
+        Ok(begun) => begun,
+        Err(ended) => match ended.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(_) => Err(DbErr::Conn(RuntimeErr::Internal("the program ends".to_owned()))),
+        },
     }
 }
 

@@ -1,15 +1,18 @@
 use reservation_engine::testing::conformance::{Subject, broken_promises};
-use reservation_engine::{Reservation, ReservationStatus, Store, WorkItem};
+use reservation_engine::{Reservation, ReservationStatus, Store};
 
-use crate::afternoon;
-use crate::store::OwnStore;
+use crate::{OwnStore, afternoon};
 
 #[tokio::test(start_paused = true)]
 async fn an_afternoon_is_prepared_and_released_on_time() {
-    let store = afternoon(&[("robot", "7", 10), ("robot-2", "7", 40)]).await.unwrap();
-    let rows = store.rows();
-    let steps: Vec<_> =
-        rows.history.iter().map(|row| (row.at.format("%H:%M").to_string(), row.action.as_str())).collect();
+    let rows = afternoon(&[("robot", "7", 10), ("robot-2", "7", 40)])
+        .await
+        .unwrap();
+    let steps: Vec<_> = rows
+        .history
+        .iter()
+        .map(|row| (row.at.format("%H:%M").to_string(), row.action.as_str()))
+        .collect();
     let expected = [
         ("12:08", "wake"),
         ("12:08", "prepare"),
@@ -25,8 +28,8 @@ async fn an_afternoon_is_prepared_and_released_on_time() {
     ];
     assert_eq!(steps, expected.map(|(at, action)| (at.to_owned(), action)));
     assert!(rows.history.iter().all(|row| row.success));
-    let completed = |item: &WorkItem| item.reservation.status == ReservationStatus::Completed;
-    assert!(rows.items.iter().all(completed));
+    let completed = |known: &Reservation| known.status == ReservationStatus::Completed;
+    assert!(rows.reservations.values().all(completed));
 }
 
 struct Own(OwnStore);
@@ -37,12 +40,20 @@ impl Subject for Own {
     }
 
     async fn put(&self, reservation: Reservation) {
-        let item = WorkItem { reservation, start: None, end: None };
-        self.0.rows().items.push(item);
+        let id = reservation.id.clone();
+        self.0.rows().reservations.insert(id, reservation);
     }
 
     async fn history(&self) -> usize {
         self.0.rows().history.len()
+    }
+
+    fn tells_holders(&self) -> bool {
+        false
+    }
+
+    fn keeps_tries(&self) -> bool {
+        false
     }
 }
 

@@ -180,7 +180,7 @@ impl Record {
     pub(crate) fn operation_of(&self, id: &ReservationId, kind: OperationKind) -> Option<&Operation> {
         self.operations
             .iter()
-            .find(|operation| operation.kind == kind && operation.reservation == *id)
+            .rfind(|operation| operation.kind == kind && operation.reservation == *id)
     }
 
     /// When the engine gave a reservation a status, and on which host.

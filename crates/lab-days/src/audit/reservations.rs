@@ -23,6 +23,8 @@ fn lost(day: &Record, reservation: &Reservation) -> Option<String> {
     let id = &reservation.id;
     let start = day.operation_of(id, OperationKind::Start);
     let end = day.operation_of(id, OperationKind::End);
+    // An end from before the newest start was for an earlier one.
+    let end = end.filter(|end| start.is_none_or(|start| start.id < end.id));
     let open = |operation: Option<&Operation>| operation.is_some_and(|operation| !operation.state.is_final());
     if end.is_some_and(|end| is_retried(day, end)) {
         return None;

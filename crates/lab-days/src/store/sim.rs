@@ -351,10 +351,4 @@ impl Store for SimStore {
         })
         .await
     }
-
-    async fn add_history(&self, row: &HistoryRow) -> Result<(), StoreError> {
-        let (memory, row) = (self.memory().clone(), row.clone());
-        let done = async move { memory.add_history(&row).await };
-        self.write(Kind::Other, done, |_, ()| {}).await
-    }
 }

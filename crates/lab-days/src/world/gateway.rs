@@ -18,6 +18,8 @@ enum Change {
     Book(Reservation),
     Confirm,
     Cancel,
+    /// What was cancelled is confirmed again, if its lab is still free and its time not over.
+    Restore,
     /// By so many minutes.
     Move(i64),
     /// The end, by so many minutes.
@@ -131,6 +133,12 @@ impl Gateway {
         if hit(rng, FaultKind::Cancel) {
             let at = somewhen(rng, from, length);
             self.push(at, &id, Change::Cancel);
+            // A stream of its own, so that the rest of the day is the same without it.
+            let mut again = self.world.rng(&format!("restore {name}"));
+            if again.random_range(0..2) == 0 {
+                let after = Duration::from_secs(again.random_range(1..=300));
+                self.push(at + after, &id, Change::Restore);
+            }
         }
         if hit(rng, FaultKind::Move) {
             let by = rng.random_range(-30..=30);
@@ -185,6 +193,13 @@ impl Gateway {
                 self.world.fault(FaultKind::Cancel, name);
                 reservation.status = Cancelled;
             }
+            (Change::Restore, Cancelled) => {
+                let time_left = now + TimeDelta::minutes(5) < reservation.ends_at;
+                if !time_left || !self.is_free(reservation, reservation.starts_at, reservation.ends_at) {
+                    return false;
+                }
+                reservation.status = Confirmed;
+            }
             (Change::Move(by), Pending | Confirmed) => {
                 let by = TimeDelta::minutes(*by);
                 let (from, to) = (reservation.starts_at + by, reservation.ends_at + by);
@@ -203,9 +218,15 @@ impl Gateway {
                 self.world.fault(FaultKind::Resize, name);
                 reservation.ends_at = to.max(least);
             }
-            (Change::Book(_) | Change::Confirm | Change::Cancel | Change::Move(_) | Change::Resize(_), _) => {
-                return false;
-            }
+            (
+                Change::Book(_)
+                | Change::Confirm
+                | Change::Cancel
+                | Change::Restore
+                | Change::Move(_)
+                | Change::Resize(_),
+                _,
+            ) => return false,
         }
         true
     }

@@ -13,13 +13,19 @@ fn pacer(per_minute: u32) -> Arc<Pacer> {
     Arc::new(Pacer::new(NonZeroU32::new(per_minute)))
 }
 
+fn place(pacer: &Arc<Pacer>, deadline: i64) -> Place {
+    pacer.place(at(deadline)).unwrap()
+}
+
 /// Lets `count` wakes queue at once, and gives when each was admitted.
 async fn admissions(pacer: &Arc<Pacer>, count: usize) -> Vec<Instant> {
     let tasks: Vec<_> = (0..count)
         .map(|_| {
             let pacer = Arc::clone(pacer);
             tokio::spawn(async move {
-                pacer.turn(at(0), |_| {}).await.used();
+                if let Some(place) = pacer.place(at(0)) {
+                    place.turn(|_| {}).await.used();
+                }
                 Instant::now()
             })
         })
@@ -85,14 +91,14 @@ async fn schedulers_share_the_rate() {
 async fn whoever_waits_is_admitted_by_deadline() {
     let pacer = pacer(60);
     let order = Arc::new(Mutex::new(Vec::new()));
-    pacer.turn(at(0), |_| {}).await.used();
+    place(&pacer, 0).turn(|_| {}).await.used();
     let mut rng = StdRng::seed_from_u64(11);
     let mut tasks = Vec::new();
     for _ in 0..50 {
         let deadline = rng.random_range(0..1_000);
         let (pacer, order) = (Arc::clone(&pacer), Arc::clone(&order));
         tasks.push(tokio::spawn(async move {
-            pacer.turn(at(deadline), |_| {}).await.used();
+            place(&pacer, deadline).turn(|_| {}).await.used();
             order.lock().unwrap().push(deadline);
         }));
     }
@@ -106,12 +112,12 @@ async fn whoever_waits_is_admitted_by_deadline() {
 #[tokio::test(start_paused = true)]
 async fn whoever_gives_up_makes_room_and_an_unused_turn_is_given_back() {
     let pacer = pacer(1);
-    let unused = pacer.turn(at(0), |_| {}).await;
-    let gives_up = timeout(Duration::from_secs(1), pacer.turn(at(-1), |_| {})).await;
+    let unused = place(&pacer, 0).turn(|_| {}).await;
+    let gives_up = timeout(Duration::from_secs(1), place(&pacer, -1).turn(|_| {})).await;
     assert!(gives_up.is_err());
     let started_at = Instant::now();
     drop(unused);
-    pacer.turn(at(5), |_| panic!("waited")).await.used();
+    place(&pacer, 5).turn(|_| panic!("waited")).await.used();
     assert_eq!(Instant::now(), started_at);
 }
 
@@ -119,13 +125,30 @@ async fn whoever_gives_up_makes_room_and_an_unused_turn_is_given_back() {
 async fn a_change_of_the_number_of_schedulers_counts_at_once() {
     let pacer = pacer(2);
     pacer.set_peers(20);
-    pacer.turn(at(0), |_| {}).await.used();
+    place(&pacer, 0).turn(|_| {}).await.used();
     let started_at = Instant::now();
-    let waiting = pacer.turn(at(1), |_| {});
+    let waiting = place(&pacer, 1).turn(|_| {});
     let (ticket, ()) = tokio::join!(waiting, async {
         sleep(Duration::from_secs(40)).await;
         pacer.set_peers(1);
     });
     ticket.used();
     assert!(started_at.elapsed() < Duration::from_secs(41));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_place_that_is_taken_holds_back_whoever_needs_a_host_later_until_it_is_left() {
+    let pacer = pacer(60);
+    let (late, soon) = (place(&pacer, 9), place(&pacer, 5));
+    assert!(
+        late.try_turn().is_none(),
+        "the one that is needed sooner has not come yet"
+    );
+    let waiting = tokio::spawn(late.turn(|_| {}));
+    tokio::task::yield_now().await;
+    assert!(!waiting.is_finished());
+    drop(soon);
+    let started_at = Instant::now();
+    waiting.await.unwrap().used();
+    assert_eq!(Instant::now(), started_at);
 }

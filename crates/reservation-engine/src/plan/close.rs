@@ -1,5 +1,6 @@
 //! Operations that need nothing more, and reservations that were missed. Nothing here touches a host.
 
+use super::neighbours::begins_anew;
 use super::{Act, Need, View, is_open, prepare_began_at, stand_in, state_of};
 use crate::explain::shown;
 use crate::operation::{OperationKind, Step};
@@ -28,14 +29,14 @@ pub(super) fn need(view: &View<'_>, item: &WorkItem) -> Need {
             "activated_elsewhere",
             "somebody else made the reservation active",
         )),
-        ReservationStatus::Confirmed if over && open && never_had_a_host(item) => Act::GiveUp(missed(item)),
-        ReservationStatus::Confirmed if over && open => Act::GiveUp(ended_while_starting(item)),
-        ReservationStatus::Confirmed if over && item.start.is_none() && item.end.is_none() => {
-            Act::Missed(missed(item))
+        ReservationStatus::Confirmed if over && open && (is_untried(item) || never_had_a_host(item)) => {
+            Act::GiveUp(missed(item))
         }
+        ReservationStatus::Confirmed if over && open => Act::GiveUp(ended_while_starting(item)),
+        ReservationStatus::Confirmed if over && is_missed(item) => Act::Missed(missed(item)),
         ReservationStatus::Confirmed if !over => match moved_away(view, item) {
             Some(act) => act,
-            None => return Need::Nothing,
+            None => return call_back(item),
         },
         _ => return Need::Nothing,
     };
@@ -59,6 +60,45 @@ fn moved_away(view: &View<'_>, item: &WorkItem) -> Option<Act> {
     let reason = Reason::new(MOVED, "the reservation was moved after its host was prepared");
     // What is due no later than it was when it was begun was not moved: our clock was set back.
     (until > view.now && until > start.due_at).then_some(Act::Postpone { until, reason })
+}
+
+/// An end that was opened when the reservation was called off is not what it needs now: the host is prepared anew. What
+/// may be under way on the host is looked at before that.
+fn call_back(item: &WorkItem) -> Need {
+    let end = item.end.as_ref().filter(|_| item.is_confirmed_again());
+    let settled = match end.map(|end| &end.state) {
+        Some(
+            State::Pending { .. }
+            | State::Waiting {
+                unknown_since: None, ..
+            },
+        ) => true,
+        Some(state) => !state.is_final() && state.step() == Some(Step::Complete),
+        None => false,
+    };
+    if !settled {
+        return Need::Nothing;
+    }
+    let note = Reason::new("confirmed_again", "the reservation was confirmed again");
+    Need::now(item, OperationKind::End, Act::Settle(note))
+}
+
+/// Whether its start was opened, and no more.
+fn is_untried(item: &WorkItem) -> bool {
+    item.start
+        .as_ref()
+        .is_some_and(|start| start.state == State::first(Step::Wake))
+}
+
+/// Whether nothing was done for it as it was confirmed last. One that had its host until its end was not missed.
+fn is_missed(item: &WorkItem) -> bool {
+    let called_off = matches!(
+        state_of(item.start.as_ref()),
+        Some(State::Done { note: Some(_), .. })
+    );
+    let end = item.end.as_ref();
+    let early = end.is_some_and(|end| end.created_at < item.reservation.ends_at);
+    (item.start.is_none() && end.is_none()) || ((called_off || early) && begins_anew(item))
 }
 
 fn missed(item: &WorkItem) -> Reason {

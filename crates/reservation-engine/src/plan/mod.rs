@@ -34,7 +34,7 @@ use crate::state::State;
 pub(crate) use facts::{HOST_REMOVED, NO_HOST, is_absence};
 pub use facts::{HostFacts, Presence, Spare};
 pub(crate) use idle::{STILL_UP, Standing, judge as judge_idle, went_down};
-pub(crate) use place::{Placed, Placement, place, presence, stand_in};
+pub(crate) use place::{Placed, Placement, begun_on, place, presence, stand_in};
 
 /// What one host needs now, and what its reservations wait for.
 #[derive(Debug, Clone, PartialEq, Default)]

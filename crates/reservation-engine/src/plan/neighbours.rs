@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 
 use chrono::{DateTime, Utc};
 
-use super::{View, has_status, is_final, prepare_began_at, state_of};
+use super::{View, has_status, is_final, is_open, prepare_began_at, state_of};
 use crate::instant::later;
 use crate::operation::Step;
 use crate::plan::facts::Presence;
@@ -27,6 +27,11 @@ pub(super) fn has_host(item: &WorkItem) -> bool {
 /// Whether nothing of this reservation is left on the host: at most its power action is to come.
 pub(super) fn is_released(item: &WorkItem) -> bool {
     has_status(item, ReservationStatus::Completed) || is_final(item.end.as_ref()) || is_idle(item)
+}
+
+/// Whether it is started once more, as if nothing had been done for it: nothing of it is left on any host.
+pub(super) fn begins_anew(item: &WorkItem) -> bool {
+    item.is_confirmed_again() && !is_open(item.end.as_ref()) && !has_host(item)
 }
 
 /// Whether all that is left of this reservation is the power action.
@@ -97,6 +102,6 @@ impl View<'_> {
     pub(super) fn will_start(&self, item: &WorkItem) -> bool {
         has_status(item, ReservationStatus::Confirmed)
             && !self.is_over(&item.reservation)
-            && !is_final(item.start.as_ref())
+            && (!is_final(item.start.as_ref()) || item.is_confirmed_again())
     }
 }

@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use lab_model::{HostName, LabId, ReservationId};
 
 use super::facts::{HostFacts, Presence, Spare};
-use super::neighbours::{has_host, order};
+use super::neighbours::{begins_anew, has_host, order};
 use super::{has_status, is_final, is_open, prepare_began_at};
 use crate::engine::HostMap;
 use crate::history::UNMAPPED;
@@ -93,8 +93,12 @@ pub(crate) fn presence(host: &HostName, hosts: &dyn HostMap) -> Presence {
     }
 }
 
-/// The host of what was begun. What ended before a host was found begins anew.
-fn begun_on(item: &WorkItem) -> Option<&HostName> {
+/// The host of what was begun. What ended before a host was found begins anew, and so does what was called off and
+/// confirmed again.
+pub(crate) fn begun_on(item: &WorkItem) -> Option<&HostName> {
+    if begins_anew(item) {
+        return None;
+    }
     let stays =
         |operation: &&Operation| !operation.state.is_final() || stand_in().as_ref() != Some(&operation.host);
     let end = item.end.as_ref().filter(stays);
@@ -133,7 +137,8 @@ impl Placer<'_> {
     /// Notes when a reservation has a host, or will.
     fn take(&mut self, host: &HostName, item: &WorkItem) {
         let reservation = &item.reservation;
-        let comes = has_status(item, ReservationStatus::Confirmed) && !is_final(item.start.as_ref());
+        let comes = has_status(item, ReservationStatus::Confirmed)
+            && (!is_final(item.start.as_ref()) || item.is_confirmed_again());
         if !has_host(item) && !comes {
             return;
         }

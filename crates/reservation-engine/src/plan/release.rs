@@ -71,7 +71,8 @@ fn due_at(view: &View<'_>, item: &WorkItem) -> Option<DateTime<Utc>> {
         ReservationStatus::Cancelled | ReservationStatus::Pending if prepared => Some(view.now),
         ReservationStatus::Confirmed if prepared && over => Some(item.reservation.ends_at),
         // What was begun is finished, also when somebody else has moved the status meanwhile.
-        ReservationStatus::Confirmed if !over => None,
+        // What may be under way since it was called off is looked at.
+        ReservationStatus::Confirmed if !over && !item.is_confirmed_again() => None,
         _ => is_open(item.end.as_ref()).then_some(view.now),
     }
 }

@@ -18,9 +18,16 @@ pub(super) fn need(view: &View<'_>, item: &WorkItem) -> Need {
     if !has_status(item, ReservationStatus::Confirmed) || view.is_over(&item.reservation) {
         return Need::Nothing;
     }
-    let state = state_of(item.start.as_ref())
-        .cloned()
-        .unwrap_or(State::first(Step::Wake));
+    let state = if !item.is_confirmed_again() {
+        state_of(item.start.as_ref())
+            .cloned()
+            .unwrap_or(State::first(Step::Wake))
+    } else if is_open(item.end.as_ref()) {
+        // What was ordered when it was called off is settled first.
+        return Need::Nothing;
+    } else {
+        State::first(Step::Wake)
+    };
     if state.is_final() {
         return Need::Nothing;
     }
@@ -65,7 +72,8 @@ pub(super) fn need(view: &View<'_>, item: &WorkItem) -> Need {
 /// Whether it was due once already and was not moved since. Our clock was set back then, and what was begun goes on:
 /// to stop in the middle would leave a host prepared that nobody gets, and prepare it a second time.
 fn was_due(item: &WorkItem, due_at: DateTime<Utc>) -> bool {
-    item.start.as_ref().is_some_and(|start| due_at <= start.due_at)
+    let start = item.start.as_ref().filter(|start| !start.state.is_final());
+    start.is_some_and(|start| due_at <= start.due_at)
 }
 
 fn run(view: &View<'_>, item: &WorkItem, step: Step) -> Need {

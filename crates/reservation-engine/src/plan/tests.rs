@@ -191,13 +191,31 @@ fn what_is_over_is_never_started_but_recorded_as_missed() {
 }
 
 #[test]
-fn a_start_that_was_settled_is_not_repeated() {
-    for state in [done(-1), attention(-1)] {
-        assert_eq!(
-            plan(0, &[confirmed("a", 0, 60).started(state)]),
-            HostPlan::default()
-        );
+fn a_start_that_was_given_up_is_not_repeated() {
+    assert_eq!(
+        plan(0, &[confirmed("a", 0, 60).started(attention(-1))]),
+        HostPlan::default()
+    );
+}
+
+#[test]
+fn one_that_was_called_off_and_confirmed_again_is_started_once_more_when_its_end_is_settled() {
+    let again = confirmed("a", 0, 60).started(done(-1));
+    assert_eq!(acts(0, std::slice::from_ref(&again)), "a start wake");
+    let released = again.clone().prepared_at(-1);
+    assert_eq!(acts(0, &[released.clone().ended(done(0))]), "a start wake");
+    let first = |step| released.clone().ended(State::first(step));
+    for open in [first(Step::Release), first(Step::Complete), first(Step::Power)] {
+        assert_eq!(acts(0, &[open]), "a end settle (confirmed_again)");
     }
+    let under_way = released.ended(State::Running {
+        step: Step::Release,
+        attempt: 1,
+        since: at(-1),
+    });
+    assert_eq!(acts(0, &[under_way]), "a end check");
+    // Handed over once: it was served.
+    assert_eq!(plan(60, &[again]), HostPlan::default());
 }
 
 #[test]

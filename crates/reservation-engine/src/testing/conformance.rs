@@ -46,6 +46,17 @@ pub trait Subject: Sync {
 
     /// How many rows the history has.
     fn history(&self) -> impl Future<Output = usize> + Send;
+
+    /// Whether the store says who holds a host, or leaves [`Store::find_claim`] to its default.
+    fn tells_holders(&self) -> bool {
+        true
+    }
+
+    /// Whether the store has a journal, or leaves [`Store::begin_attempt`] and [`Store::finish_attempt`] to their
+    /// defaults.
+    fn keeps_tries(&self) -> bool {
+        true
+    }
 }
 
 /// Long enough for the calls of one check on a slow machine.
@@ -62,7 +73,7 @@ pub async fn broken_promises(subject: &impl Subject) -> Vec<String> {
         broken: Vec::new(),
     };
     let ended = async {
-        check.claims().await?;
+        check.claims(subject).await?;
         check.leases_end().await?;
         check.reservations(subject).await?;
         check.journal(subject).await?;
@@ -102,7 +113,7 @@ impl<S: Store> Check<'_, S> {
         claim.ok_or(Failure::Taken(host))
     }
 
-    async fn claims(&mut self) -> Result<(), Failure> {
+    async fn claims(&mut self, subject: &impl Subject) -> Result<(), Failure> {
         let store = self.store;
         let claim = self.claim("claims", LEASE).await?;
         let host = &claim.host;
@@ -112,7 +123,10 @@ impl<S: Store> Check<'_, S> {
         self.that(again.is_none(), "a holder does not get the same host twice");
         let found = store.find_claim(host).await?;
         let told = found.is_some_and(|found| found.holder == "one" && found.left <= LEASE);
-        self.that(told, "find_claim names the holder and what is left of the lease");
+        self.that(
+            told || !subject.tells_holders(),
+            "find_claim names the holder and what is left of the lease",
+        );
         self.that(
             store.renew_claim(&claim, LEASE).await?,
             "a claim that is held is renewed",
@@ -224,7 +238,9 @@ impl<S: Store> Check<'_, S> {
             state: done(),
             ..begun
         };
-        store.finish_attempt(&claim, ending(&wrong, first, &rows)).await?;
+        if subject.keeps_tries() {
+            store.finish_attempt(&claim, ending(&wrong, first, &rows)).await?;
+        }
         let stored = self.start_of("journal").await?;
         self.that(
             stored.as_ref() == Some(&ended),
@@ -256,6 +272,42 @@ impl<S: Store> Check<'_, S> {
         );
         let written = subject.history().await - before;
         self.that(written == 1, "the same state again writes no history again");
+        self.confirmed_again(&claim, &over).await
+    }
+
+    /// The reservation is `CONFIRMED` although its start is done, so it was called off and confirmed again.
+    async fn confirmed_again(&mut self, claim: &Claim, former: &Operation) -> Result<(), Failure> {
+        let store = self.store;
+        let of = "journal".to_owned();
+        let seen = ids(&store.work(at(0), at(60), LIMIT).await?).contains(&of);
+        self.that(seen, "work gives a confirmed one whose start is done");
+        let end = NewOperation {
+            key: "end:journal".to_owned(),
+            kind: OperationKind::End,
+            ..an_operation("journal", claim)?
+        };
+        let end = store.open_operation(claim, end, at(4)).await?;
+        let end = Operation { state: done(), ..end };
+        store.save_operation(claim, &end, &[], at(4)).await?;
+        let seen = ids(&store.work(at(0), at(60), LIMIT).await?).contains(&of);
+        self.that(seen, "work gives a confirmed one whose host was released");
+        let further = NewOperation {
+            key: format!("start:journal:{}", former.id),
+            ..an_operation("journal", claim)?
+        };
+        let further = store.open_operation(claim, further, at(5)).await?;
+        self.that(
+            former.id < end.id && end.id < further.id,
+            "the ids of operations grow",
+        );
+        let found = store.find_work(&[ReservationId::parse("journal")?]).await?;
+        let counts = found
+            .first()
+            .is_some_and(|item| item.start.as_ref() == Some(&further) && item.end.is_none());
+        self.that(
+            counts,
+            "the newest start counts, and no end that was over before it",
+        );
         Ok(())
     }
 

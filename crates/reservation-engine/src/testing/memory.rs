@@ -6,9 +6,8 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use lab_model::{HostName, ReservationId};
-use tokio::time::Instant;
 
-use super::rows::{Lease, Rows, index, refused};
+use super::rows::{Rows, index, refused};
 use crate::operation::{NewOperation, Operation, OperationId, Step};
 use crate::ports::{
     AttemptEnd, AttemptId, AttemptOutcome, Claim, ClaimInfo, FencingToken, HistoryRow, Store, StoreError,
@@ -94,26 +93,6 @@ impl MemoryStore {
     }
 }
 
-/// Whether a reservation may need something before `horizon`. See [`Store::work`].
-fn may_need_something(item: &WorkItem, horizon: DateTime<Utc>) -> bool {
-    let settled = |operation: &Option<Operation>| operation.as_ref().is_some_and(|row| row.state.is_final());
-    let open = |operation: &Option<Operation>| operation.as_ref().is_some_and(|row| !row.state.is_final());
-    let prepared = item
-        .start
-        .as_ref()
-        .is_some_and(|start| start.prepare_began_at.is_some());
-    let to_release = prepared && !settled(&item.end);
-    let by_status = match item.reservation.status {
-        ReservationStatus::Confirmed => {
-            item.reservation.starts_at < horizon && (!settled(&item.start) || to_release)
-        }
-        ReservationStatus::Active => !settled(&item.end),
-        ReservationStatus::Cancelled | ReservationStatus::Pending => to_release,
-        ReservationStatus::Completed => false,
-    };
-    by_status || open(&item.start) || open(&item.end)
-}
-
 impl Store for MemoryStore {
     async fn work(
         &self,
@@ -126,13 +105,7 @@ impl Store for MemoryStore {
             .reservations
             .values()
             .map(|reservation| rows.item(reservation));
-        let mut items: Vec<WorkItem> = items.filter(|item| may_need_something(item, horizon)).collect();
-        items.sort_by(|a, b| {
-            let key = |item: &WorkItem| (item.reservation.starts_at, item.reservation.id.clone());
-            key(a).cmp(&key(b))
-        });
-        items.truncate(limit as usize);
-        Ok(items)
+        Ok(WorkItem::pick(items, horizon, limit))
     }
 
     async fn find_work(&self, reservations: &[ReservationId]) -> Result<Vec<WorkItem>, StoreError> {
@@ -165,54 +138,15 @@ impl Store for MemoryStore {
         holder: &str,
         lease: Duration,
     ) -> Result<Option<Claim>, StoreError> {
-        let mut rows = self.rows();
-        let former = rows.leases.get(host);
-        if former.is_some_and(Lease::lasts) {
-            return Ok(None);
-        }
-        let token = former.map_or(0, |lease| lease.token) + 1;
-        let until = Instant::now() + lease;
-        rows.leases.insert(
-            host.clone(),
-            Lease {
-                holder: holder.to_owned(),
-                token,
-                until,
-            },
-        );
-        Ok(Some(Claim {
-            host: host.clone(),
-            holder: holder.to_owned(),
-            token: FencingToken(token),
-        }))
+        Ok(self.rows().claims.take(host, holder, lease))
     }
 
     async fn renew_claim(&self, claim: &Claim, lease: Duration) -> Result<bool, StoreError> {
-        let mut rows = self.rows();
-        let held = rows
-            .leases
-            .get_mut(&claim.host)
-            .filter(|held| held.is(claim) && held.lasts());
-        let Some(held) = held else { return Ok(false) };
-        held.until = Instant::now() + lease;
-        Ok(true)
-    }
-
-    async fn give_back(&self, claim: &Claim) -> Result<(), StoreError> {
-        let mut rows = self.rows();
-        if let Some(held) = rows.leases.get_mut(&claim.host).filter(|held| held.is(claim)) {
-            held.until = Instant::now();
-        }
-        Ok(())
+        Ok(self.rows().claims.renew(claim, lease))
     }
 
     async fn find_claim(&self, host: &HostName) -> Result<Option<ClaimInfo>, StoreError> {
-        let rows = self.rows();
-        let lease = rows.leases.get(host).filter(|lease| lease.lasts());
-        Ok(lease.map(|lease| ClaimInfo {
-            holder: lease.holder.clone(),
-            left: lease.until.saturating_duration_since(Instant::now()),
-        }))
+        Ok(self.rows().claims.find(host))
     }
 
     async fn open_operation(
@@ -226,18 +160,9 @@ impl Store for MemoryStore {
         if let Some(stored) = rows.by_key(&new.key) {
             return Ok(stored.clone());
         }
-        let operation = Operation {
-            id: rows.next_id(),
-            kind: new.kind,
-            reservation: new.reservation,
-            lab: new.lab,
-            host: new.host,
-            state: new.state,
-            prepare_began_at: None,
-            due_at: new.due_at,
-            created_at: now,
-        };
-        rows.add(new.key, operation.clone(), claim.token);
+        let key = new.key.clone();
+        let operation = new.open(rows.next_id(), now);
+        rows.add(key, operation.clone(), claim.token);
         Ok(operation)
     }
 
@@ -342,11 +267,6 @@ impl Store for MemoryStore {
             timings.add(*sample);
         }
         timings.lead = Some(lead);
-        Ok(())
-    }
-
-    async fn add_history(&self, row: &HistoryRow) -> Result<(), StoreError> {
-        self.rows().history.push(row.clone());
         Ok(())
     }
 }

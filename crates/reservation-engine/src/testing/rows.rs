@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 
 use lab_model::{HostName, ReservationId};
-use tokio::time::Instant;
 
 use super::memory::Attempt;
+use crate::claims::Claims;
 use crate::operation::{Operation, OperationId, OperationKind};
 use crate::ports::{Claim, FencingToken, HistoryRow, StoreError, Timings, WorkItem};
 use crate::reservation::Reservation;
@@ -19,7 +19,7 @@ pub(super) struct Rows {
     by_reservation: HashMap<ReservationId, Vec<OperationId>>,
     pub(super) attempts: Vec<Attempt>,
     pub(super) history: Vec<HistoryRow>,
-    pub(super) leases: HashMap<HostName, Lease>,
+    pub(super) claims: Claims,
     pub(super) timings: HashMap<HostName, Timings>,
     #[cfg(feature = "mutants")]
     pub(super) mutant: Option<crate::Mutant>,
@@ -34,28 +34,11 @@ pub(super) struct Row {
     pub(super) attempts: Vec<usize>,
 }
 
-#[derive(Debug)]
-pub(super) struct Lease {
-    pub(super) holder: String,
-    pub(super) token: i64,
-    pub(super) until: Instant,
-}
-
 impl Rows {
     pub(super) fn item(&self, reservation: &Reservation) -> WorkItem {
         let ids = self.by_reservation.get(&reservation.id);
-        let find = |kind| {
-            ids.into_iter()
-                .flatten()
-                .filter_map(|id| self.row(*id))
-                .find(|row| row.operation.kind == kind)
-                .map(|row| row.operation.clone())
-        };
-        WorkItem {
-            reservation: reservation.clone(),
-            start: find(OperationKind::Start),
-            end: find(OperationKind::End),
-        }
+        let rows = ids.into_iter().flatten().filter_map(|id| self.row(*id));
+        WorkItem::new(reservation.clone(), rows.map(|row| row.operation.clone()))
     }
 
     pub(super) fn by_key(&self, key: &str) -> Option<&Operation> {
@@ -88,18 +71,7 @@ impl Rows {
         if self.mutant == Some(crate::Mutant::SkipTokenCheck) {
             return Ok(());
         }
-        if self.is_current(claim) {
-            Ok(())
-        } else {
-            Err(StoreError::Fenced {
-                host: claim.host.clone(),
-            })
-        }
-    }
-
-    fn is_current(&self, claim: &Claim) -> bool {
-        let lease = self.leases.get(&claim.host);
-        lease.is_some_and(|lease| lease.is(claim) && lease.lasts())
+        self.claims.check(claim)
     }
 
     /// Saves an operation; says whether that changed anything.
@@ -129,19 +101,9 @@ impl Rows {
             row.operation.kind,
             OperationKind::ManualStart | OperationKind::ManualEnd
         );
-        let lease = self.leases.get(&row.operation.host);
-        let held = lease.is_some_and(|lease| lease.token == row.token.0 && lease.lasts());
+        let held = self.claims.held(&row.operation.host);
+        let held = held.is_some_and(|(claim, _)| claim.token == row.token);
         manual && !row.operation.state.is_final() && !held
-    }
-}
-
-impl Lease {
-    pub(super) fn is(&self, claim: &Claim) -> bool {
-        self.token == claim.token.0 && self.holder == claim.holder
-    }
-
-    pub(super) fn lasts(&self) -> bool {
-        Instant::now() < self.until
     }
 }
 

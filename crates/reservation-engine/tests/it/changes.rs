@@ -327,3 +327,118 @@ async fn a_reservation_that_is_extended_while_its_release_is_unsettled_is_releas
     );
     assert_eq!(lab.status("a"), ReservationStatus::Completed);
 }
+
+/// How often something was done to a host.
+fn done(lab: &Lab, number: u32, what: &str) -> usize {
+    let done = lab.hosts.done_to(&host(number)).into_iter();
+    done.filter(|done| done.starts_with(what)).count()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reservation_that_is_called_off_at_any_stage_and_confirmed_again_gets_its_host() {
+    use ReservationStatus::{Cancelled, Confirmed, Pending};
+    for called_off in [Cancelled, Pending] {
+        for (seconds, stage) in STAGES {
+            // Before it is seen, while the start is settled or the host released, and after.
+            for pause in [0, 1, 2, 4, 10, 600] {
+                let told = format!("{called_off:?} {stage}, for {pause} s");
+                let lab = Lab::new();
+                lab.reserve("a", 1, 0, 60);
+                let engine = lab.engine("only");
+                at_stage(&lab, &engine, seconds).await;
+                lab.store
+                    .change(&id("a"), |reservation| reservation.status = called_off);
+                at_stage(&lab, &engine, seconds + pause).await;
+                lab.store
+                    .change(&id("a"), |reservation| reservation.status = Confirmed);
+                lab.run(&engine, at(50)).await;
+                assert_eq!(lab.status("a"), ReservationStatus::Active, "{told}");
+                let prepares = done(&lab, 1, "prepare");
+                lab.run(&engine, at(70)).await;
+                assert_eq!(lab.status("a"), ReservationStatus::Completed, "{told}");
+                assert_eq!(done(&lab, 1, "prepare"), prepares, "{told}");
+                let effects = lab.hosts.done_to(&host(1));
+                assert!(
+                    effects.last().unwrap().starts_with("release"),
+                    "{told}: {effects:?}"
+                );
+                assert!(prepares <= 2, "{told}: {effects:?}");
+                assert!(
+                    lab.store
+                        .operations()
+                        .iter()
+                        .all(|operation| operation.state.is_final()),
+                    "{told}"
+                );
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reservation_may_be_called_off_and_confirmed_again_more_than_once() {
+    let lab = Lab::new();
+    lab.reserve("a", 1, 0, 120);
+    let engine = lab.engine("only");
+    for round in 0..4 {
+        lab.run(&engine, at(10 + 20 * round)).await;
+        assert_eq!(lab.status("a"), ReservationStatus::Active, "round {round}");
+        lab.cancel("a");
+        lab.run(&engine, at(20 + 20 * round)).await;
+        is_clean(&lab, 1, "called off");
+        lab.store.change(&id("a"), |reservation| {
+            reservation.status = ReservationStatus::Confirmed
+        });
+    }
+    lab.run(&engine, at(130)).await;
+    assert_eq!(lab.status("a"), ReservationStatus::Completed);
+    assert_eq!((done(&lab, 1, "prepare"), done(&lab, 1, "release")), (5, 5));
+    assert_eq!(lab.store.operations().len(), 10);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_is_confirmed_again_when_it_is_over_is_missed_and_one_that_was_served_is_not() {
+    let lab = Lab::new();
+    lab.reserve("a", 1, 0, 60);
+    lab.reserve("served", 2, 0, 60);
+    lab.reserve("half", 3, 0, 60);
+    let engine = lab.engine("only");
+    at_stage(&lab, &engine, 10).await;
+    lab.cancel("a");
+    lab.run(&engine, at(30)).await;
+    lab.cancel("half");
+    lab.run(&engine, at(70)).await;
+    for name in ["a", "served", "half"] {
+        lab.store.change(&id(name), |reservation| {
+            reservation.status = ReservationStatus::Confirmed
+        });
+    }
+    lab.run(&engine, at(90)).await;
+    assert_eq!(lab.ending("a", OperationKind::Start), "needs_attention missed");
+    assert_eq!(lab.ending("half", OperationKind::Start), "needs_attention missed");
+    assert_eq!(lab.ending("served", OperationKind::Start), "done");
+    assert_eq!(done(&lab, 1, "prepare"), 0);
+    assert_eq!(done(&lab, 2, "prepare"), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_release_of_one_that_was_confirmed_again_is_not_repeated_and_does_not_complete_it() {
+    for script in [Script::Fail("broken"), Script::LostAndGone(120)] {
+        let told = format!("{script:?}");
+        let lab = Lab::new();
+        lab.reserve("a", 1, 0, 60);
+        lab.hosts.script(&host(1), Step::Release, &[script]);
+        let engine = lab.engine("only");
+        lab.run(&engine, at(10)).await;
+        lab.cancel("a");
+        lab.run(&engine, at(10) + TimeDelta::seconds(5)).await;
+        lab.store.change(&id("a"), |reservation| {
+            reservation.status = ReservationStatus::Confirmed
+        });
+        lab.run(&engine, at(30)).await;
+        assert_eq!(lab.status("a"), ReservationStatus::Active, "{told}");
+        lab.run(&engine, at(70)).await;
+        assert_eq!(lab.status("a"), ReservationStatus::Completed, "{told}");
+        assert_eq!(lab.ending("a", OperationKind::End), "done", "{told}");
+    }
+}

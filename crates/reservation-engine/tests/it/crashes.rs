@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use reservation_engine::{OperationKind, ReservationStatus, Step};
+use lab_model::LabId;
+use reservation_engine::{NewOperation, OperationKind, ReservationStatus, State, Step, Store};
 
-use crate::support::{Lab, Moment, Script, ShakyStore, at, counted, host};
+use crate::support::{Lab, Moment, Script, ShakyStore, at, counted, host, id};
 
 /// How often a step's effect may be seen on the host when its process died once.
 fn most_effects(step: Step) -> usize {
@@ -194,4 +195,47 @@ async fn a_station_that_never_answers_is_cut_off_at_its_deadline() {
     lab.run(&lab.engine("only"), at(30)).await;
     assert_eq!(lab.status("a"), ReservationStatus::Active);
     assert_eq!(counted(lab.history("a"))["wake failed"], 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_missed_reservation_is_said_to_be_missed_once_whatever_answer_is_lost() {
+    for call in ["open_operation", "save_operation"] {
+        let lab = Lab::new();
+        lab.reserve("a", 1, -120, -60);
+        let store = ShakyStore::new(lab.store.clone());
+        store.lose_answer_of(call);
+        lab.run(&lab.engine_on(store, "only"), at(0)).await;
+        assert_eq!(
+            lab.ending("a", OperationKind::Start),
+            "needs_attention missed",
+            "{call}"
+        );
+        assert_eq!(lab.history("a"), ["scheduler:start failed"], "{call}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_missed_reservation_is_said_to_be_missed_by_whoever_comes_after_a_crash() {
+    let lab = Lab::new();
+    lab.reserve("a", 1, -120, -60);
+    let lease = Duration::from_secs(10);
+    let claim = lab
+        .store
+        .claim_host(&host(1), "died", lease)
+        .await
+        .unwrap()
+        .unwrap();
+    let new = NewOperation {
+        key: "start:a".to_owned(),
+        kind: OperationKind::Start,
+        reservation: id("a"),
+        lab: Some(LabId::new("1")),
+        host: host(1),
+        state: State::first(Step::Wake),
+        due_at: at(-122),
+    };
+    lab.store.open_operation(&claim, new, at(-50)).await.unwrap();
+    lab.run(&lab.engine("second"), at(0)).await;
+    assert_eq!(lab.ending("a", OperationKind::Start), "needs_attention missed");
+    assert_eq!(lab.history("a"), ["scheduler:start failed"]);
 }

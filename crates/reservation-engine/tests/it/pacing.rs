@@ -1,12 +1,13 @@
 //! Sites whose power or network cannot take a whole class at once.
 
 use std::num::NonZeroU32;
+use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use reservation_engine::{OperationKind, ReservationStatus, Store, WaitCode};
 use tokio_util::sync::CancellationToken;
 
-use crate::support::{Lab, Numbered, at, host, id};
+use crate::support::{Lab, Numbered, ShakyStore, at, host, id};
 
 fn paced(per_minute: u32) -> Lab {
     let mut lab = Lab::new();
@@ -53,6 +54,33 @@ async fn a_class_is_woken_at_the_configured_rate_and_whoever_starts_first_comes_
     for number in 1..=60 {
         assert_eq!(lab.status(&format!("r{number}")), ReservationStatus::Active);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_starts_first_comes_first_though_its_claim_is_granted_last() {
+    let lab = paced(1);
+    for number in 1..=4 {
+        lab.reserve(&format!("r{number}"), number, i64::from(number), 120);
+    }
+    lab.sleep_until(at(1)).await;
+    let store = ShakyStore::new(lab.store.clone());
+    store.slow_down_claims_of(host(1), Duration::from_millis(200));
+    lab.run(&lab.engine_on(store, "only"), at(10)).await;
+    let order: Vec<_> = wakes(&lab).into_iter().map(|(host, _)| host).collect();
+    let expected: Vec<_> = (1..=4).map(|number| host(number).to_string()).collect();
+    assert_eq!(order, expected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_host_that_somebody_else_has_does_not_hold_up_the_queue() {
+    let lab = paced(60);
+    lab.reserve("held", 1, 0, 120);
+    lab.reserve("free", 2, 1, 120);
+    let lease = Duration::from_mins(30);
+    let held = lab.store.claim_host(&host(1), "caller", lease).await.unwrap();
+    lab.run(&lab.engine("only"), at(2)).await;
+    assert!(held.is_some());
+    assert_eq!(lab.status("free"), ReservationStatus::Active);
 }
 
 #[tokio::test(start_paused = true)]

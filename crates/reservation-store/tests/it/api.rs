@@ -1,9 +1,10 @@
-use reservation_engine::{HistoryRow, OperationKind, Store as _};
+use reservation_engine::{HistoryRow, OperationKind};
 use serde_json::{Value, json};
 use store_support::each_backend;
 
 use crate::{
-    a_claim, a_history_row, a_reservation, a_store, an_operation, an_operation_in, at, done, id, rows, run,
+    a_claim, a_history_row, a_reservation, a_store, add_history, an_operation, an_operation_in, at, done, id,
+    rows, run,
 };
 
 each_backend! {
@@ -37,15 +38,12 @@ each_backend! {
         for (action, second) in [("late", 9), ("first", 1), ("second", 1), ("third", 5)] {
             let mut row = a_history_row(action);
             row.at = at(&format!("2026-03-01T09:00:0{second}Z"));
-            store.add_history(&row).await.unwrap();
+            add_history(&store, &row).await;
         }
-        store
-            .add_history(&HistoryRow {
+        add_history(&store, &HistoryRow {
                 reservation: id("0xother"),
                 ..a_history_row("other")
-            })
-            .await
-            .unwrap();
+            }).await;
         let page = store.operations_page(&id("0xaa"), 2, 1).await.unwrap();
         let actions: Vec<&str> = page.rows.iter().map(|row| row.action.as_str()).collect();
         assert_eq!((page.total, actions), (4, vec!["second", "third"]));
@@ -76,8 +74,8 @@ each_backend! {
             message: None,
             ..a_history_row("scheduler:start")
         };
-        store.add_history(&full).await.unwrap();
-        store.add_history(&bare).await.unwrap();
+        add_history(&store, &full).await;
+        add_history(&store, &bare).await;
         let rows = store.operations_page(&id("0xaa"), 10, 0).await.unwrap().rows;
         let first = &rows[0];
         assert_eq!(
@@ -105,10 +103,7 @@ each_backend! {
 
     async fn the_older_workers_reading_statements_understand_our_rows(test) {
         let store = a_store(&test).await;
-        store
-            .add_history(&a_history_row("scheduler:start"))
-            .await
-            .unwrap();
+        add_history(&store, &a_history_row("scheduler:start")).await;
         let db = test.database();
         let found = rows(
             db,
@@ -132,7 +127,7 @@ each_backend! {
             payload: Some(json!({"stdout": "x".repeat(300_000)})),
             ..a_history_row("x")
         };
-        store.add_history(&wide).await.unwrap();
+        add_history(&store, &wide).await;
         let rows = store.operations_page(&id("0xaa"), 1, 0).await.unwrap().rows;
         assert_eq!((rows[0].host.chars().count(), rows[0].action.len()), (128, 32));
         assert_eq!(rows[0].message.as_ref().unwrap().chars().count(), 16_000);
@@ -141,13 +136,10 @@ each_backend! {
 
     async fn a_bare_number_as_payload_survives(test) {
         let store = a_store(&test).await;
-        store
-            .add_history(&HistoryRow {
+        add_history(&store, &HistoryRow {
                 payload: Some(json!(5)),
                 ..a_history_row("x")
-            })
-            .await
-            .unwrap();
+            }).await;
         let rows = store.operations_page(&id("0xaa"), 1, 0).await.unwrap().rows;
         assert_eq!(rows[0].payload, Some(json!(5)));
     }

@@ -212,3 +212,20 @@ fn a_history_row(action: &str) -> HistoryRow {
         at: at("2026-03-01T09:00:00.987Z"),
     }
 }
+
+/// Writes a row of the history, as the end of a try does.
+async fn add_history(store: &ReservationStore, row: &HistoryRow) {
+    let claim = a_claim(store, "history").await;
+    let opened = NewOperation {
+        key: format!("history:{}", claim.token.0),
+        ..new(OperationKind::ManualStart, row.reservation.as_str(), "history")
+    };
+    let mut operation = store.open_operation(&claim, opened, now()).await.unwrap();
+    operation.state = done();
+    let rows = std::slice::from_ref(row);
+    store
+        .save_operation(&claim, &operation, rows, now())
+        .await
+        .unwrap();
+    store.give_back(&claim).await.unwrap();
+}

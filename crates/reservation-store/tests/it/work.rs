@@ -1,10 +1,12 @@
-use reservation_engine::{OperationKind, ReservationStatus, Store as _};
+use std::time::Duration;
+
+use reservation_engine::{NewOperation, OperationKind, ReservationStatus, Store as _};
 use reservation_store::ReservationStore;
 use store_support::each_backend;
 
 use crate::{
-    a_claim, a_reservation, a_store, an_operation, an_operation_in, at, count, done, find, needs_attention,
-    now, run, waiting,
+    a_claim, a_reservation, a_store, an_operation, an_operation_in, at, count, done, find, id,
+    needs_attention, new, now, run, waiting,
 };
 
 /// What a pass at 09:00 with a horizon of 09:30 gets to see.
@@ -79,6 +81,45 @@ each_backend! {
         .await;
         assert_eq!(seen(&store).await, ["0xaa"]);
         an_operation_in(&store, &claim, OperationKind::End, "0xaa", done(), false).await;
+        assert_eq!(seen(&store).await, Vec::<String>::new());
+    }
+
+    async fn one_that_was_confirmed_again_is_seen_until_it_is_long_over(test) {
+        let store = a_store(&test).await;
+        a_reservation(test.database(), "0xaa", "CANCELLED", 0).await;
+        a_reservation(test.database(), "0xbb", "CANCELLED", 1).await;
+        let claim = a_claim(&store, "ws").await;
+        let first = an_operation_in(&store, &claim, OperationKind::Start, "0xaa", done(), true).await;
+        an_operation_in(&store, &claim, OperationKind::End, "0xaa", done(), false).await;
+        an_operation_in(&store, &claim, OperationKind::Start, "0xbb", done(), false).await;
+        assert_eq!(seen(&store).await, Vec::<String>::new());
+        run(test.database(), "UPDATE lab_reservations SET status = 'CONFIRMED'").await;
+        assert_eq!(seen(&store).await, ["0xaa", "0xbb"]);
+        let long_after = now() + Duration::from_secs(4 * 24 * 3600);
+        assert_eq!(store.work(long_after, long_after, 100).await.unwrap(), []);
+
+        let again = NewOperation {
+            key: format!("start:0xaa:{}", first.id),
+            ..new(OperationKind::Start, "0xaa", "ws")
+        };
+        let mut again = store.open_operation(&claim, again, now()).await.unwrap();
+        let item = find(&store, "0xaa").await.unwrap();
+        assert_eq!((item.start, item.end), (Some(again.clone()), None));
+        again.state = done();
+        store.save_operation(&claim, &again, &[], now()).await.unwrap();
+        run(test.database(), "UPDATE lab_reservations SET status = 'ACTIVE'").await;
+        let work = store.work(now(), now(), 100).await.unwrap();
+        let active = work.iter().find(|item| item.reservation.id == id("0xaa")).unwrap();
+        assert_eq!((active.start.as_ref(), active.end.as_ref()), (Some(&again), None));
+        let end = NewOperation {
+            key: format!("end:0xaa:{}", again.id),
+            ..new(OperationKind::End, "0xaa", "ws")
+        };
+        let mut end = store.open_operation(&claim, end, now()).await.unwrap();
+        end.state = done();
+        store.save_operation(&claim, &end, &[], now()).await.unwrap();
+        run(test.database(), "UPDATE lab_reservations SET status = 'COMPLETED'").await;
+        assert_eq!(find(&store, "0xaa").await.unwrap().end, Some(end));
         assert_eq!(seen(&store).await, Vec::<String>::new());
     }
 

@@ -5,4 +5,5 @@
 )]
 
 mod connections;
+mod dropped;
 mod transactions;

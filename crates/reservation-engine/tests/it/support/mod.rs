@@ -162,11 +162,12 @@ impl Lab {
         self.store.find_reservation(&id(name)).unwrap().status
     }
 
+    /// The newest of its kind.
     pub(crate) fn operation(&self, name: &str, kind: OperationKind) -> Option<Operation> {
         let operations = self.store.operations();
         operations
             .into_iter()
-            .find(|operation| operation.kind == kind && operation.reservation == id(name))
+            .rfind(|operation| operation.kind == kind && operation.reservation == id(name))
     }
 
     /// How an operation ended, in one word and the code of its reason: `done`, `needs_attention missed`.

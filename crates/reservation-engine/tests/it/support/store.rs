@@ -55,6 +55,7 @@ pub(crate) struct ShakyStore {
     losing: Arc<AtomicBool>,
     latency: Arc<Mutex<Duration>>,
     hanging: Arc<AtomicBool>,
+    slow_claim: Arc<Mutex<Option<(HostName, Duration)>>>,
     unanswered: Arc<Mutex<BTreeSet<&'static str>>>,
     calls: Arc<Mutex<BTreeMap<&'static str, usize>>>,
     death: Arc<Mutex<Option<(Step, Moment)>>>,
@@ -73,6 +74,7 @@ impl ShakyStore {
             losing: Arc::default(),
             latency: Arc::default(),
             hanging: Arc::default(),
+            slow_claim: Arc::default(),
             unanswered: Arc::default(),
             calls: Arc::default(),
             death: Arc::default(),
@@ -130,6 +132,11 @@ impl ShakyStore {
     /// Each call takes so long from now on.
     pub(crate) fn set_latency(&self, latency: Duration) {
         *self.latency.lock().unwrap() = latency;
+    }
+
+    /// A claim on this host takes so long from now on.
+    pub(crate) fn slow_down_claims_of(&self, host: HostName, wait: Duration) {
+        *self.slow_claim.lock().unwrap() = Some((host, wait));
     }
 
     /// How often each call was made.
@@ -215,6 +222,10 @@ impl Store for ShakyStore {
         lease: Duration,
     ) -> Result<Option<Claim>, StoreError> {
         self.answer("claim_host").await?;
+        let slow = self.slow_claim.lock().unwrap().clone();
+        if let Some((_, wait)) = slow.filter(|(slow, _)| slow == host) {
+            sleep(wait).await;
+        }
         self.memory.claim_host(host, holder, lease).await
     }
 
@@ -315,10 +326,5 @@ impl Store for ShakyStore {
     ) -> Result<(), StoreError> {
         self.answer("record_timing").await?;
         self.memory.record_timing(claim, samples, lead, now).await
-    }
-
-    async fn add_history(&self, row: &HistoryRow) -> Result<(), StoreError> {
-        self.answer("add_history").await?;
-        self.memory.add_history(row).await
     }
 }
