@@ -54,7 +54,7 @@ impl<S: Store, T: Station> Flow<'_, S, T> {
             let store = &self.inner.store;
             let id = insist(|| store.begin_attempt(claim, &operation, step, attempt, now)).await?;
             // What was planned that long ago may no longer be wanted; it is resumed as after a crash.
-            if self.asked_at.elapsed() > self.inner.settings.lease / 3 {
+            if self.asked_at.elapsed() > self.inner.settings.lease / 3 && self.has_changed(item).await? {
                 let late = "the intent was so long in coming that the plan behind it is too old";
                 return Err(StoreError::Unavailable(late.into()).into());
             }
@@ -287,6 +287,13 @@ impl<S: Store, T: Station> Flow<'_, S, T> {
             "the reservation's status changed each time it was to be completed",
         );
         Ok(self.failed(item, operation, reason))
+    }
+
+    /// Whether the reservation is another one than it was planned for. A store that is merely slow holds nobody up.
+    async fn has_changed(&self, item: &WorkItem) -> Result<bool, StoreError> {
+        let ids = std::slice::from_ref(&item.reservation.id);
+        let found = insist(|| self.inner.store.find_work(ids)).await?;
+        Ok(found.first().map(|found| &found.reservation) != Some(&item.reservation))
     }
 
     async fn status_of(&self, item: &WorkItem) -> Result<Option<ReservationStatus>, StoreError> {
