@@ -35,3 +35,8 @@ deps:
 # The engine in figures; MariaDB's column needs TEST_MYSQL_URL
 numbers *ARGS:
     cargo run --release --locked -p engine-numbers -- {{ARGS}}
+
+# The HTTP service in figures; MariaDB's column needs TEST_MYSQL_URL
+api-numbers *ARGS:
+    cargo build --release --locked -p ops-api -p api-numbers
+    target/release/api-numbers {{ARGS}}

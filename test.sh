@@ -75,6 +75,7 @@ if [ "${#filter[@]}" -eq 0 ]; then
     fi
     run "examples in the documentation" cargo test --workspace --locked --doc
     single "direction of dependencies" scripts/check-dependencies.sh
+    single "alert rules" promtool test rules deploy/prometheus/tests/alerts_test.yml
     single "the demo runs the main job" cargo run --quiet --locked -p lab-demo -- --plain
 fi
 if [ "$all" = yes ]; then

@@ -18,7 +18,8 @@ http="axum hyper hyper-util"
 sql="sea-orm sqlx sqlx-core sea-orm-migration"
 winrm="quick-xml ntlmclient sspi picky-krb rustls md4"
 ours="lab-model wol winrm-transport labstation-commands station-control reservation-engine store-support
-      heartbeat-store reservation-store worker-registry ops-runtime ops-api ops-scheduler host-sim lab-days migrations"
+      heartbeat-store reservation-store worker-registry call-journal credential-store notifications ops-runtime ops-api
+      ops-scheduler opsctl host-sim lab-days migrations"
 without() { local name; for name in $ours; do [[ " $* " == *" $name "* ]] || echo "$name"; done; }
 
 # shellcheck disable=SC2046,SC2086
@@ -36,6 +37,12 @@ forbid store-support $http quick-xml $(without store-support)
 forbid heartbeat-store $http quick-xml winrm-transport station-control reservation-engine
 forbid reservation-store $http quick-xml winrm-transport station-control heartbeat-store
 forbid worker-registry $http quick-xml $(without worker-registry lab-model wol store-support)
+forbid call-journal $http quick-xml $(without call-journal lab-model wol store-support)
+forbid credential-store $http quick-xml $(without credential-store lab-model wol store-support)
+# It speaks HTTP to whoever is told, but never to a host.
+forbid notifications axum quick-xml winrm-transport station-control heartbeat-store
+# A caller like any other: it knows the routes, not the programs behind them.
+forbid opsctl $sql axum quick-xml $(without opsctl)
 forbid host-sim $(without host-sim)
 }
 [ "$bad" -eq 0 ] && echo "all arrows point down"

@@ -15,6 +15,10 @@ need krb5kdc krb5-kdc
 need kadmin.local krb5-admin-server
 need kinit krb5-user
 need faketime faketime
+need nginx nginx
+need systemd-analyze systemd
+need promtool prometheus
+[ -e /usr/lib/nginx/modules/ngx_http_lua_module.so ] || packages+=(libnginx-mod-http-lua)
 [ -e /usr/lib/python3/dist-packages/gssapi ] || packages+=(python3-gssapi)
 if [ "${#packages[@]}" -gt 0 ]; then
     echo "installing: ${packages[*]}"
@@ -23,13 +27,15 @@ if [ "${#packages[@]}" -gt 0 ]; then
     apt-get install -y -qq --no-install-recommends "${packages[@]}" >/dev/null
 fi
 
-# The WinRM clients that the simulated host is proved against, in an environment of their own.
+# The WinRM clients that the simulated host is proved against, the tools that read the API's description, and readers for
+# the files of deploy/, in an environment of their own.
 venv="${INTEROP_VENV:-$PWD/.cache/venv}"
-requirements=crates/host-sim/tests/python/requirements.txt
-if ! cmp -s "$requirements" "$venv/requirements.installed"; then
-    echo "installing: Python clients for the interoperability tests"
+requirements=(crates/host-sim/tests/python/requirements.txt bins/ops-api/tests/python/requirements.txt)
+if ! cat "${requirements[@]}" | cmp -s - "$venv/requirements.installed"; then
+    echo "installing: Python clients and readers for the tests"
     rm -rf "$venv"
     python3 -m venv "$venv"
-    "$venv/bin/pip" install --quiet --disable-pip-version-check -r "$requirements"
-    cp "$requirements" "$venv/requirements.installed"
+    # At once, so that the versions of one file are right for the other.
+    "$venv/bin/pip" install --quiet --disable-pip-version-check "${requirements[@]/#/--requirement=}"
+    cat "${requirements[@]}" >"$venv/requirements.installed"
 fi

@@ -5,25 +5,64 @@ use std::sync::Arc;
 use axum::http::StatusCode;
 use lab_model::{Host, HostName};
 use labstation_commands::AllowedCommands;
+use ops_runtime::metrics::Sampler;
 use ops_runtime::settings::ApiSettings;
-use ops_runtime::{Site, SiteHandle};
+use ops_runtime::{Health, Site, SiteHandle};
+use tokio_util::sync::CancellationToken;
 
+use crate::auth::{Gate, TokenCheck};
 use crate::body::Body;
+use crate::calls::Calls;
 use crate::error::ApiError;
+use crate::fleet::Fleet;
+use crate::limits::Streams;
+use crate::stream::Hub;
+use crate::totals::Totals;
 
 /// Shared by all handlers; cheap to clone.
 #[derive(Clone)]
 pub(crate) struct App {
     pub(crate) handle: SiteHandle,
     pub(crate) allowed: Arc<AllowedCommands>,
+    /// Who gets in, and how much they may take.
+    pub(crate) gate: Gate,
+    /// Places for event streams.
+    pub(crate) streams: Streams,
+    /// What callers asked for and may take long.
+    pub(crate) calls: Calls,
+    /// How many rows the history has.
+    pub(crate) totals: Totals,
+    /// All hosts as operators see them.
+    pub(crate) fleet: Fleet,
+    /// Heartbeats as they come.
+    pub(crate) hub: Hub,
+    /// Figures for monitoring.
+    pub(crate) sampler: Sampler,
+    /// Whether all is well.
+    pub(crate) health: Health,
 }
 
 impl App {
     /// Takes the site, which may still be opening.
-    pub(crate) fn new(handle: SiteHandle) -> Self {
+    pub(crate) fn new(handle: SiteHandle, check: TokenCheck, stop: CancellationToken) -> Self {
         let allowed = handle.settings().api.allowed_commands.as_deref();
         let allowed = Arc::new(allowed.map_or_else(AllowedCommands::default, AllowedCommands::parse));
-        Self { handle, allowed }
+        let gate = Gate::new(&handle, check);
+        let limits = handle.settings().api.access.limits;
+        let fleet = Fleet::new(handle.clone());
+        let hub = Hub::new(handle.clone(), fleet.clone(), stop);
+        Self {
+            calls: Calls::new(handle.clone()),
+            totals: Totals::default(),
+            fleet,
+            hub,
+            sampler: Sampler::new(&handle),
+            health: Health::new(&handle),
+            handle,
+            allowed,
+            gate,
+            streams: Streams::new(limits.streams, limits.streams_per_token),
+        }
     }
 
     pub(crate) fn settings(&self) -> &ApiSettings {

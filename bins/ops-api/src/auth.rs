@@ -1,91 +1,102 @@
-//! Who may call: the token of `OPS_SECRET`, in the header `X-Ops-Token` or, only without that header, in the
-//! cookie `ops_token`.
+//! Who may call: tokens and where they are looked for, session cookies, and the door before every route.
 
-use axum::extract::{Request, State};
-use axum::http::{HeaderMap, StatusCode, header};
-use axum::middleware::Next;
-use axum::response::{IntoResponse, Response};
-use secrecy::{ExposeSecret, SecretString};
-use sha2::{Digest, Sha256};
-use subtle::ConstantTimeEq;
+mod door;
+mod file;
+mod origin;
+mod peer;
+mod session;
+mod tokens;
 
-use crate::error::ApiError;
+use std::sync::Arc;
 
-/// Checks tokens in a time that does not depend on how much of them is right.
-#[derive(Clone)]
-pub(crate) struct TokenCheck {
-    /// Digests have one length, so comparing them does not even show how long the token is.
-    digest: Option<[u8; 32]>,
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+pub(crate) use door::{Door, Gate, admit};
+pub(crate) use file::{TokenLine, problems as tokens_file_problems};
+pub(crate) use peer::Trust;
+pub(crate) use session::{LONGEST_SESSION_SECS, SHORTEST_SESSION_SECS};
+pub(crate) use tokens::{COOKIE, TokenCheck};
+
+/// What a caller may do; each role may do what those before it may.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Role {
+    /// Look, at everything but the audit trail.
+    Viewer,
+    /// Act on hosts and reservations.
+    Operator,
+    /// Change how the service itself works.
+    Admin,
 }
 
-impl TokenCheck {
-    /// Without a secret every caller passes; the service then listens on loopback only.
-    pub(crate) fn new(secret: Option<&SecretString>) -> Self {
-        Self {
-            digest: secret.map(|secret| Sha256::digest(secret.expose_secret()).into()),
+impl Role {
+    /// `viewer`, `operator` or `admin`.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Viewer => "viewer",
+            Self::Operator => "operator",
+            Self::Admin => "admin",
         }
     }
 
-    fn allows(&self, headers: &HeaderMap) -> bool {
-        let Some(expected) = self.digest else { return true };
-        let sent = match headers.get("x-ops-token") {
-            Some(token) => Some(token.as_bytes().to_vec()),
-            None => cookie(headers, "ops_token"),
-        };
-        let digest: [u8; 32] = Sha256::digest(sent.unwrap_or_default()).into();
-        digest.ct_eq(&expected).into()
+    /// The role of that name.
+    pub(crate) fn find(name: &str) -> Option<Self> {
+        [Self::Viewer, Self::Operator, Self::Admin]
+            .into_iter()
+            .find(|role| role.as_str() == name)
     }
 }
 
-fn cookie(headers: &HeaderMap, name: &str) -> Option<Vec<u8>> {
-    let pairs = headers
-        .get_all(header::COOKIE)
-        .iter()
-        .filter_map(|value| value.to_str().ok());
-    pairs
-        .flat_map(|line| line.split(';'))
-        .filter_map(|pair| pair.trim().split_once('='))
-        .find(|(key, _)| *key == name)
-        .map(|(_, value)| value.trim_matches('"').as_bytes().to_vec())
+/// How a caller showed who it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Proof {
+    /// A token in a header, which no form of another site can set.
+    Header,
+    /// A cookie, which browsers send along by themselves.
+    Cookie,
+    /// None, since none is configured: whoever reaches loopback may call.
+    Nothing,
 }
 
-/// Lets a request through with the right token only.
-pub(crate) async fn require_token(State(check): State<TokenCheck>, request: Request, next: Next) -> Response {
-    if check.allows(request.headers()) {
-        return next.run(request).await;
+/// Who calls; an extension of every request that was let in.
+#[derive(Debug, Clone)]
+pub(crate) struct Caller {
+    /// The name of the token, for the audit trail.
+    pub(crate) name: Arc<str>,
+    /// What it may do.
+    pub(crate) role: Role,
+    /// How it showed who it is.
+    pub(crate) proof: Proof,
+    /// When its session or its token ends, in seconds since 1970; `None` for a token without an end.
+    pub(crate) session_until: Option<i64>,
+    /// The digest of its token, if that is one of the list, from which it may be taken.
+    pub(crate) listed: Option<[u8; 32]>,
+}
+
+impl Caller {
+    /// Somebody who was turned away before it was known who it is.
+    pub(crate) fn unknown() -> Self {
+        Self {
+            name: "unknown".into(),
+            role: Role::Viewer,
+            proof: Proof::Nothing,
+            session_until: None,
+            listed: None,
+        }
     }
-    tracing::warn!(path = %request.uri().path(), "refused a call without the right token");
-    ApiError::new(StatusCode::UNAUTHORIZED, "unauthorized", "Unauthorized").into_response()
 }
 
 #[cfg(test)]
-mod tests {
-    use axum::http::HeaderValue;
-
-    use super::*;
-
-    fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
-        pairs
-            .iter()
-            .map(|(name, value)| (name.parse().unwrap(), HeaderValue::from_static(value)))
-            .collect()
-    }
-
-    #[test]
-    fn the_token_passes_by_header_or_by_cookie_and_the_header_wins() {
-        let check = TokenCheck::new(Some(&"s3cret".into()));
-        assert!(check.allows(&headers(&[("x-ops-token", "s3cret")])));
-        assert!(check.allows(&headers(&[("cookie", "a=b; ops_token=s3cret; c=d")])));
-        assert!(!check.allows(&headers(&[
-            ("x-ops-token", "wrong"),
-            ("cookie", "ops_token=s3cret")
-        ])));
-        assert!(!check.allows(&headers(&[("cookie", "ops_token=s3cre")])));
-        assert!(!check.allows(&headers(&[])));
-    }
-
-    #[test]
-    fn without_a_secret_everyone_passes() {
-        assert!(TokenCheck::new(None).allows(&headers(&[])));
+impl Caller {
+    /// An operator by token.
+    pub(crate) fn for_test(name: &str) -> Self {
+        Self {
+            name: name.into(),
+            role: Role::Operator,
+            proof: Proof::Header,
+            session_until: None,
+            listed: None,
+        }
     }
 }

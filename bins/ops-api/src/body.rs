@@ -4,6 +4,8 @@
 use std::ops::RangeInclusive;
 
 use axum::body::Bytes;
+use axum::extract::{FromRequest, Request};
+use axum::response::{IntoResponse, Response};
 use lab_model::is_false_word;
 use labstation_commands::{ArgumentError, LineError, raw_command_line};
 use serde_json::{Map, Value};
@@ -33,6 +35,16 @@ impl Body {
             )),
             Ok(_) | Err(_) => Ok(Self::default()),
         }
+    }
+
+    /// The whole body in one spelling, behind a word for what it asks: keys in order, whatever order they were sent in.
+    pub(crate) fn canonical(&self, what: &str) -> String {
+        let mut text = String::from(what);
+        for (key, value) in sorted(&self.map) {
+            text.push_str(&format!("\n{}:", Value::from(key.as_str())));
+            write_sorted(value, &mut text);
+        }
+        text
     }
 
     fn path(&self, field: &str) -> String {
@@ -180,6 +192,18 @@ impl Body {
     }
 }
 
+/// Read by a handler as its last parameter; the framework's own limits hold while it is read.
+impl<S: Send + Sync> FromRequest<S> for Body {
+    type Rejection = Response;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Response> {
+        let bytes = Bytes::from_request(request, state)
+            .await
+            .map_err(IntoResponse::into_response)?;
+        Self::parse(&bytes).map_err(IntoResponse::into_response)
+    }
+}
+
 /// What a station's command line cannot hold is refused here, before the first step of an order has an effect.
 fn checked_argument(text: &str) -> Result<String, String> {
     const ANY_PROGRAM: &str = r"C:\LabStation\LabStation.exe";
@@ -194,6 +218,36 @@ fn checked_argument(text: &str) -> Result<String, String> {
             "contains {character:?}, which is not allowed on a command line"
         )),
         Err(other) => Err(format!("cannot be sent: {other}")),
+    }
+}
+
+fn sorted(map: &Map<String, Value>) -> Vec<(&String, &Value)> {
+    let mut fields: Vec<_> = map.iter().collect();
+    fields.sort_by_key(|(key, _)| *key);
+    fields
+}
+
+/// The depth is bounded by the reader's own limit.
+fn write_sorted(value: &Value, text: &mut String) {
+    match value {
+        Value::Object(map) => {
+            text.push('{');
+            for (key, value) in sorted(map) {
+                text.push_str(&format!("{}:", Value::from(key.as_str())));
+                write_sorted(value, text);
+                text.push(',');
+            }
+            text.push('}');
+        }
+        Value::Array(items) => {
+            text.push('[');
+            for item in items {
+                write_sorted(item, text);
+                text.push(',');
+            }
+            text.push(']');
+        }
+        other => text.push_str(&other.to_string()),
     }
 }
 
@@ -264,6 +318,21 @@ mod tests {
             .whole("port", 1..=10)
             .unwrap_err();
         assert_eq!(refusal(nested).1["field"], "wakeOptions.port");
+    }
+
+    #[test]
+    fn one_request_has_one_spelling_whatever_the_order_of_its_fields() {
+        let read = |text: &str| {
+            Body::parse(&Bytes::copy_from_slice(text.as_bytes()))
+                .unwrap()
+                .canonical("wol")
+        };
+        assert_eq!(
+            read(r#"{"b": {"d": [1, {}], "c": null}, "a": "x"}"#),
+            read(r#"{"a":"x","b":{"c":null,"d":[1,{}]}}"#)
+        );
+        assert_ne!(read(r#"{"a": 1}"#), read(r#"{"a": "1"}"#));
+        assert_ne!(read(r#"{"a": ["x", "y"]}"#), read(r#"{"a": ["y", "x"]}"#));
     }
 
     #[test]

@@ -1,9 +1,45 @@
 //! What a caller is told when something is refused or fails: JSON, a stable code, never a library's own text.
 
+use std::sync::Arc;
+
 use axum::Json;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use serde_json::{Map, Value, json};
+use serde::Serialize;
+use serde_json::{Map, Value};
+use utoipa::ToSchema;
+
+/// What every refusal and every failure looks like. Some carry more fields beside these, for example `host` and
+/// `holder` of a host that is busy.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ErrorBody {
+    /// One sentence for people. Its words may change, except where the older contract fixes them.
+    #[schema(example = "guardGrace must be a number from 0 to 3600, is \"soon\"")]
+    pub(crate) error: String,
+    /// One stable word for programs.
+    #[schema(example = "invalid_field")]
+    pub(crate) code: String,
+    /// The id of this call, as in the header `X-Request-ID` and in the log.
+    #[schema(example = "5f0c3c1e9a7b4d52a1f3b3a6d0c9e871", max_length = 128)]
+    pub(crate) request_id: String,
+    /// The field of the body or of the query that is at fault.
+    #[schema(example = "guardGrace")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) field: Option<String>,
+}
+
+/// The fields of an error, beside the answer that was made of them: the id of the call is added on the way out, and
+/// the audit trail reads the code.
+#[derive(Debug, Clone)]
+pub(crate) struct ErrorFields(pub(crate) Arc<Map<String, Value>>);
+
+impl ErrorFields {
+    /// The stable word.
+    pub(crate) fn code(&self) -> &str {
+        self.0.get("code").and_then(Value::as_str).unwrap_or_default()
+    }
+}
 
 /// An answer that is not the one the caller hoped for.
 #[derive(Debug)]
@@ -11,6 +47,8 @@ pub(crate) struct ApiError {
     status: StatusCode,
     body: Map<String, Value>,
     retry_after_secs: Option<u64>,
+    /// `WWW-Authenticate`, which a 401 has to have.
+    challenge: bool,
 }
 
 impl ApiError {
@@ -23,7 +61,15 @@ impl ApiError {
             status,
             body,
             retry_after_secs: None,
+            challenge: false,
         }
+    }
+
+    /// No token, or none that is known; the contract fixes the sentence.
+    pub(crate) fn unauthorized() -> Self {
+        let mut refusal = Self::new(StatusCode::UNAUTHORIZED, "unauthorized", "Unauthorized");
+        refusal.challenge = true;
+        refusal
     }
 
     /// A value of the request that cannot be used; nothing was done.
@@ -82,9 +128,14 @@ impl ApiError {
         self
     }
 
-    #[cfg(test)]
+    /// The status it is answered with.
     pub(crate) fn status(&self) -> StatusCode {
         self.status
+    }
+
+    /// The stable word.
+    pub(crate) fn code(&self) -> &str {
+        self.body.get("code").and_then(Value::as_str).unwrap_or_default()
     }
 
     #[cfg(test)]
@@ -95,7 +146,13 @@ impl ApiError {
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        let mut response = (self.status, Json(Value::Object(self.body))).into_response();
+        let fields = ErrorFields(Arc::new(self.body));
+        let mut response = (self.status, Json(&*fields.0)).into_response();
+        response.extensions_mut().insert(fields);
+        if self.challenge {
+            let scheme = HeaderValue::from_static("Bearer realm=\"lab-ops\"");
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, scheme);
+        }
         if let Some(secs) = self.retry_after_secs {
             response.headers_mut().insert(header::RETRY_AFTER, secs.into());
         }
@@ -142,6 +199,10 @@ pub(crate) async fn in_json(response: Response) -> Response {
     if status.is_success() || kind.is_some_and(|kind| kind == "application/json") {
         return response;
     }
+    // A redirect, or an answer without a body such as 304, is no error.
+    if status.is_redirection() || status.is_informational() {
+        return response;
+    }
     let (code, text) = match status {
         StatusCode::PAYLOAD_TOO_LARGE => ("body_too_large", "the body is too long"),
         _ => ("bad_request", "the request cannot be read"),
@@ -151,18 +212,15 @@ pub(crate) async fn in_json(response: Response) -> Response {
 
 /// An unknown path, in JSON.
 pub(crate) async fn not_found() -> Response {
-    (
-        StatusCode::NOT_FOUND,
-        Json(json!({"error": "Not found", "code": "not_found"})),
-    )
-        .into_response()
+    ApiError::new(StatusCode::NOT_FOUND, "not_found", "Not found").into_response()
 }
 
 /// A known path with another method, in JSON.
 pub(crate) async fn wrong_method() -> Response {
-    (
+    ApiError::new(
         StatusCode::METHOD_NOT_ALLOWED,
-        Json(json!({"error": "Method not allowed", "code": "method_not_allowed"})),
+        "method_not_allowed",
+        "Method not allowed",
     )
-        .into_response()
+    .into_response()
 }

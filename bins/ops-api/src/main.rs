@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Parser;
+use ops_api::commands::Command;
 use ops_runtime::{CommandLine, Startup};
 
 /// Answers HTTP for a lab gateway: wake, command, heartbeat, reservations, timeline.
@@ -14,11 +15,16 @@ struct Arguments {
     /// Also polls heartbeats and runs reservations in this process, for small sites
     #[arg(long)]
     with_scheduler: bool,
+    #[command(subcommand)]
+    command: Option<Command>,
 }
 
 #[tokio::main]
 async fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    if let Some(command) = arguments.command {
+        return command.run(&arguments.common).await;
+    }
     let plan = match ops_runtime::start_up(&arguments.common, ops_api::check_settings) {
         Startup::Go(plan) => plan,
         Startup::Leave(code) => return code,
@@ -36,8 +42,12 @@ async fn run(plan: ops_runtime::Plan, with_scheduler: bool) -> anyhow::Result<Ex
     let stop = ops_runtime::stop_requested()?;
     let grace = plan.settings().shutdown_grace;
     let handle = plan.open(stop.clone());
+    ops_runtime::reload_on_hangup(handle.clone(), stop.clone())?;
     let api = ops_api::start(handle.clone()).await?;
     let scheduler = with_scheduler.then(|| ops_scheduler::start(handle.clone()));
+    let loops =
+        std::iter::once(api.progress()).chain(scheduler.as_ref().map(ops_scheduler::Scheduler::progress));
+    ops_runtime::tell_service_manager(&handle, loops.collect(), &stop);
     let scheduler_departed = async {
         match &scheduler {
             Some(scheduler) => scheduler.departed().await,
@@ -49,6 +59,7 @@ async fn run(plan: ops_runtime::Plan, with_scheduler: bool) -> anyhow::Result<Ex
         departure = api.departed() => Some(departure),
         departure = scheduler_departed => Some(departure),
     };
+    ops_runtime::tell_stopping();
     let code = departed.map_or(ExitCode::SUCCESS, |departure| {
         tracing::error!("stopping: {departure}");
         stop.cancel();

@@ -22,7 +22,7 @@ pub(crate) fn answer(host: &HostName, error: &StationError) -> ApiError {
         Effect::None => "none",
         Effect::Unknown => "unknown",
     };
-    ApiError::new(status, error.code(), error.sentence())
+    ApiError::new(status, error.code(), error.outline())
         .with("host", host.as_str())
         .with("effect", effect)
 }

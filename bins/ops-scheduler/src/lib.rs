@@ -1,11 +1,14 @@
 //! The sidecar: polls heartbeats and runs reservations. Any number of copies may work on one schema: shards spread the
 //! hosts over them, and claims keep them off each other's hosts whatever becomes of the shards.
 
+mod metrics;
 mod poll;
 mod poller;
 mod reservations;
+mod silence;
 mod skew;
 
+pub use metrics::{check_settings, show_metrics};
 pub use poll::{Polled, poll_host};
 
 use ops_runtime::{Membership, SiteHandle};
@@ -25,6 +28,7 @@ pub struct Scheduler {
 /// Starts the loops that the settings ask for; they begin as soon as the site's database was reached.
 #[must_use]
 pub fn start(handle: SiteHandle) -> Scheduler {
+    ops_runtime::metrics::install("ops-scheduler");
     let stop = CancellationToken::new();
     let loops = TaskTracker::new();
     let settings = handle.settings();
@@ -43,6 +47,7 @@ pub fn start(handle: SiteHandle) -> Scheduler {
             pulse,
             stop.clone(),
         ));
+        loops.spawn(silence::run(handle.clone(), ownership.clone(), stop.clone()));
     } else {
         tracing::info!("heartbeat polling is off (OPS_POLL_ENABLED=true turns it on)");
     }
@@ -63,6 +68,12 @@ pub fn start(handle: SiteHandle) -> Scheduler {
 }
 
 impl Scheduler {
+    /// Whether the main loops move, for the service manager.
+    #[must_use]
+    pub fn progress(&self) -> worker_registry::Progress {
+        self.membership.progress()
+    }
+
     /// Waits until this worker has lost its place among the others against its will: then the process has to stop.
     ///
     /// # Cancel safety

@@ -16,7 +16,7 @@ struct Arguments {
 #[tokio::main]
 async fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let plan = match ops_runtime::start_up(&arguments.common, |_| Vec::new()) {
+    let plan = match ops_runtime::start_up(&arguments.common, ops_scheduler::check_settings) {
         Startup::Go(plan) => plan,
         Startup::Leave(code) => return code,
     };
@@ -32,7 +32,10 @@ async fn main() -> ExitCode {
 async fn run(plan: ops_runtime::Plan) -> anyhow::Result<ExitCode> {
     let stop = ops_runtime::stop_requested()?;
     let handle = plan.open(stop.clone());
+    ops_runtime::reload_on_hangup(handle.clone(), stop.clone())?;
     let scheduler = ops_scheduler::start(handle.clone());
+    ops_scheduler::show_metrics(&handle, &stop).await?;
+    ops_runtime::tell_service_manager(&handle, vec![scheduler.progress()], &stop);
     let code = tokio::select! {
         () = stop.cancelled() => ExitCode::SUCCESS,
         departure = scheduler.departed() => {
@@ -41,6 +44,7 @@ async fn run(plan: ops_runtime::Plan) -> anyhow::Result<ExitCode> {
             ops_runtime::exit_code(&departure)
         }
     };
+    ops_runtime::tell_stopping();
     scheduler.stop().await;
     if let Some(site) = handle.current() {
         site.close(std::time::Duration::from_secs(2)).await;

@@ -28,10 +28,24 @@ pub async fn poll_host(
     events: EventsRead,
     deadline: Duration,
 ) -> Result<Polled, StationError> {
-    poll_host_while(site, host, events, deadline, || true).await
+    let read = site.station.read_heartbeat(&host.name, events, deadline).await;
+    // Somebody waits for what the station says, and can do without a row.
+    let tell = |problem| tracing::warn!(host.name = %host.name, %problem, "a poll could not be kept");
+    match read {
+        Ok(reading) => {
+            let kept = site.database.spare(keep(site, host, &reading)).await;
+            let persisted = kept.map_err(tell).unwrap_or(false);
+            Ok(Polled { reading, persisted })
+        }
+        Err(error) => {
+            let kept = site.database.spare(keep_failure(site, host, &error)).await;
+            kept.map_err(tell).unwrap_or_default();
+            Err(error)
+        }
+    }
 }
 
-/// The same, but what was read is kept only if `ours` says so when it has been read.
+/// The same for a scheduler, which waits for the database; what was read is kept only if `ours` says so then.
 pub(crate) async fn poll_host_while(
     site: &Site,
     host: &Host,
@@ -46,17 +60,20 @@ pub(crate) async fn poll_host_while(
         }
         Err(error) if !ours() => Err(error),
         Err(error) => {
-            let now = site.clock.now();
-            let text = Chain(&error).to_string();
-            if let Err(refused) = site
-                .heartbeats
-                .record_failure(&host.name, error.code(), &text, now)
-                .await
-            {
-                tracing::warn!(host.name = %host.name, error = %Chain(&refused), "a failed poll could not be recorded");
-            }
+            keep_failure(site, host, &error).await;
             Err(error)
         }
+    }
+}
+
+async fn keep_failure(site: &Site, host: &Host, error: &StationError) {
+    let now = site.clock.now();
+    let text = Chain(error).to_string();
+    let recording = site
+        .heartbeats
+        .record_failure(&host.name, error.code(), &text, now);
+    if let Err(refused) = recording.await {
+        tracing::warn!(host.name = %host.name, error = %Chain(&refused), "a failed poll could not be recorded");
     }
 }
 

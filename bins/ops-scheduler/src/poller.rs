@@ -8,6 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lab_model::{Catalog, Host, HostName};
+use notifications::Told;
+use ops_runtime::metrics::catalog as m;
 use ops_runtime::{Site, SiteHandle};
 use station_control::EventsRead;
 use tokio::task::JoinSet;
@@ -70,9 +72,10 @@ pub(crate) async fn run(handle: SiteHandle, mut ownership: Ownership, pulse: Pul
         poller.adopt(&catalog, ownership.shards(Duty::Polls)).await;
         let now = Instant::now();
         while running.len() < settings.max_in_flight
-            && let Some((name, stay)) = poller.schedule.take_due(now)
+            && let Some((name, stay, due_at)) = poller.schedule.take_due(now)
         {
             if let Some(host) = catalog.find(name.as_str()) {
+                m::POLL_LATENESS.observe(&[], due_at.elapsed().as_secs_f64());
                 let poll = poll_one(Arc::clone(&site), host.clone(), stay, ownership.clone());
                 running.spawn(poll);
             }
@@ -158,6 +161,11 @@ impl Poller {
         } else {
             interval
         };
+        let before = self.last.get(&ended.host).and_then(|before| before.failure);
+        if before.is_some() && ended.outcome.failure.is_none() {
+            let (host, at) = (ended.host.clone(), self.site.clock.now());
+            self.site.notices.teller.tell(Told::HostAnswers { host, at });
+        }
         tell_changes(&mut self.last, &ended.host, ended.outcome);
         self.schedule.again(ended.host, ended.stay, wait, ended.began);
     }
@@ -179,6 +187,9 @@ async fn poll_one(site: Arc<Site>, host: Host, stay: Stay, ownership: Ownership)
             warnings: Vec::new(),
         },
     };
+    let (word, code) = outcome.failure.map_or(("ok", "ok"), |code| ("failed", code));
+    m::POLLS.add(&[code], 1);
+    m::POLL_DURATION.observe(&[word], began.elapsed().as_secs_f64());
     Ended {
         host: host.name,
         stay,

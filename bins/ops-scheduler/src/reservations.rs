@@ -1,5 +1,5 @@
-//! The loop in front of the engine's pass: it sleeps until the next instant something is due, or until a flow ends,
-//! and never longer than the scan interval. What it misses, the next pass derives again.
+//! The loop in front of the engine's pass: it sleeps until the next instant something is due, until a flow ends, or until
+//! a host comes into maintenance or leaves it, and never longer than the scan interval. What it misses, the next pass derives again.
 
 mod rhythm;
 
@@ -90,6 +90,7 @@ pub(crate) async fn run(handle: SiteHandle, mut ownership: Ownership, pulse: Pul
             let changed = async {
                 tokio::select! {
                     () = site.engine.changed() => {}
+                    () = site.engine.maintenance_changed() => {}
                     () = ownership.changed() => {}
                 }
             };

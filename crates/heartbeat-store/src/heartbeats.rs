@@ -4,7 +4,9 @@ use chrono::{DateTime, NaiveDateTime, Utc};
 use lab_model::HostName;
 use labstation_commands::Heartbeat;
 use sea_orm::ActiveValue::Set;
-use sea_orm::{ColumnTrait as _, EntityTrait as _, QueryFilter as _, QueryOrder as _};
+use sea_orm::{
+    ColumnTrait as _, EntityTrait as _, QueryFilter as _, QueryOrder as _, QuerySelect as _, QueryTrait as _,
+};
 use serde_json::Value;
 use store_support::{DbErr, transaction};
 
@@ -117,10 +119,12 @@ impl HeartbeatStore {
 
     async fn find_latest(&self, host: &HostName) -> Result<Option<StoredHeartbeat>, DbErr> {
         let db = self.db.connection();
-        let state = host_state::Entity::find_by_id(host.key()).one(db).await?;
-        if let Some(id) = state.and_then(|state| state.last_heartbeat_id)
-            && let Some(row) = heartbeat::Entity::find_by_id(id).one(db).await?
-        {
+        let newest = host_state::Entity::find_by_id(host.key())
+            .select_only()
+            .column(host_state::Column::LastHeartbeatId)
+            .into_query();
+        let stored_here = heartbeat::Entity::find().filter(heartbeat::Column::Id.in_subquery(newest));
+        if let Some(row) = stored_here.one(db).await? {
             return Ok(Some(StoredHeartbeat::from(row)));
         }
         let id = host::Entity::find()

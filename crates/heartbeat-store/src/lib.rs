@@ -1,8 +1,8 @@
 //! What stations reported, and how each host was last seen: the heartbeat tables that the older worker and
 //! the web page share, and our own row per host with the arrival time and the failures.
 //!
-//! It reads no station and judges no freshness: callers hand it parsed documents and an instant of their
-//! clock.
+//! It reads no station: callers hand it parsed documents and an instant of their clock. How fresh a host is follows
+//! from its row by a pure function, [`judge`].
 //!
 //! ```
 //! # use chrono::{DateTime, Utc};
@@ -23,14 +23,18 @@
 //! ```
 
 mod columns;
+mod documents;
 mod entity;
 mod events;
 mod heartbeats;
 mod hosts;
+mod liveness;
 mod states;
 mod store;
 
+pub use documents::ReportDocument;
 pub use heartbeats::{LogoffMark, PowerMark, Recorded, StoredHeartbeat};
 pub use hosts::HostRecord;
+pub use liveness::{Liveness, Need, Verdict, judge};
 pub use states::{HostState, PollFailure};
 pub use store::{HeartbeatStore, HeartbeatStoreError};

@@ -54,6 +54,8 @@ pub struct HostState {
     pub clock_offset: Option<TimeDelta>,
     /// When its guard last logged somebody off, by its own clock.
     pub last_forced_logoff_at: Option<DateTime<Utc>>,
+    /// Row id of the last report in `lab_host_heartbeat`.
+    pub last_heartbeat_id: Option<i64>,
 }
 
 impl HeartbeatStore {
@@ -213,6 +215,7 @@ impl From<Model> for HostState {
             reported_at: utc(row.reported_at),
             clock_offset: row.clock_offset_ms.and_then(TimeDelta::try_milliseconds),
             last_forced_logoff_at: utc(row.last_forced_logoff_ts),
+            last_heartbeat_id: row.last_heartbeat_id,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The Lab Station software and the little of Windows that stands behind the shell.
 
+mod builtins;
 mod cmdline;
 mod documents;
 mod files;

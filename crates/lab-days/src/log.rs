@@ -107,6 +107,10 @@ pub(crate) enum What {
     Ordered(String),
     /// A process started, was stopped, went on, or died.
     Process { process: String, event: &'static str },
+    /// An engineer began to work at a host, until an instant that he said, or until he says so.
+    Maintenance { host: HostName, until: Option<Duration> },
+    /// An engineer said that he is done.
+    MaintenanceEnded(HostName),
     /// A fault was planted.
     Fault { kind: FaultKind, target: String },
 }

@@ -10,7 +10,7 @@ use tokio::runtime::Builder;
 use crate::audit::{Record, Violation, audit};
 use crate::faults::{Chaos, FaultKind, Swarm};
 use crate::log::{fingerprint, text};
-use crate::world::{Callers, Gateway, Layout, Sites, World};
+use crate::world::{Callers, Engineers, Gateway, Layout, Sites, World};
 
 /// What is different about a day from what its seed says.
 #[derive(Debug, Clone, Default)]
@@ -79,12 +79,14 @@ async fn live(seed: u64, options: &Options) -> DayReport {
     let sites = Sites::new(&world, &settings);
     let gateway = Arc::new(Gateway::draw(&world));
     let callers = Callers::draw(&world);
+    let engineers = Engineers::draw(&world);
     let chaos = Chaos::draw(&world);
     sites.start();
     let at_gateway = Arc::clone(&gateway);
     tokio::spawn(async move { at_gateway.run().await });
     let (at_callers, at_chaos) = (sites.clone(), sites.clone());
     tokio::spawn(async move { callers.run(&at_callers).await });
+    tokio::spawn(async move { engineers.run().await });
     tokio::spawn(async move { chaos.run(&at_chaos).await });
     world.sleep_until(world.layout().end_at).await;
     judge(seed, options, &world, settings, &sites, &gateway)

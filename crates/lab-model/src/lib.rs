@@ -15,13 +15,16 @@
 
 mod catalog;
 mod clock;
+mod credential;
 mod ids;
 mod json;
 
 pub use catalog::{
-    Catalog, CatalogError, CertificateFiles, DEFAULT_EVENTS_PATH, DEFAULT_HEARTBEAT_PATH,
-    DEFAULT_LABSTATION_EXE, Host, KerberosAccess, Problem, Transport, WakeAccess, WinrmAccess, WinrmTrust,
+    CATALOG_KEYS, Catalog, CatalogError, CatalogKey, CertificateFiles, DEFAULT_EVENTS_PATH,
+    DEFAULT_HEARTBEAT_PATH, DEFAULT_LABSTATION_EXE, Host, KerberosAccess, KeyKind, Problem, SecretRef,
+    TRANSPORT_WORDS, Transport, WakeAccess, WinrmAccess, WinrmTrust, catalog_table,
 };
 pub use clock::{Clock, ManualClock, SharedClock, SystemClock};
+pub use credential::{CredentialRef, CredentialRefError};
 pub use ids::{HostName, IdError, LabId, ReservationId};
 pub use json::is_false_word;

@@ -13,7 +13,7 @@ pub struct CommandLine {
     #[arg(long)]
     pub check_config: bool,
     /// A TOML file with settings; the environment overrides it
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", global = true)]
     pub settings: Option<PathBuf>,
 }
 

@@ -1,25 +1,47 @@
-//! Log lines on standard error, as text or JSON.
+//! Log lines on standard error, as text or JSON, and beside them traces.
 
 use std::io::IsTerminal;
 
-use tracing_subscriber::EnvFilter;
-use tracing_subscriber::fmt;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Layer as _, Registry, fmt};
 
+use crate::escaped::EscapedFields;
 use crate::settings::{LogFormat, Settings};
+use crate::traces;
 
-/// Starts logging for the whole process. Called once, by a `main`; a second call changes nothing.
+/// Starts logging for the whole process, and traces if there is a collector for them. Called once, by a `main`; a second
+/// call changes nothing.
 pub fn init(settings: &Settings) {
-    let filter = EnvFilter::try_new(&settings.log_filter).unwrap_or_else(|_| EnvFilter::new("info"));
-    let colours = std::io::stderr().is_terminal();
-    let builder = fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(colours);
-    // An error here only means that a test or an embedding program already logs.
-    let _ = match settings.log_format {
-        LogFormat::Text => builder.try_init(),
-        LogFormat::Json => builder.json().flatten_event(true).try_init(),
+    let lines = fmt::layer().with_writer(std::io::stderr);
+    let lines = match settings.log_format {
+        LogFormat::Text => lines
+            .with_ansi(std::io::stderr().is_terminal())
+            .fmt_fields(EscapedFields)
+            .boxed(),
+        LogFormat::Json => lines.json().flatten_event(true).with_ansi(false).boxed(),
     };
+    let lines = Registry::default().with(lines.with_filter(filter(settings)));
+    // An error of `try_init` only means that a test or an embedding program already logs.
+    #[cfg(not(feature = "otlp"))]
+    let _ = lines.try_init();
+    #[cfg(feature = "otlp")]
+    match traces::layer(&settings.traces) {
+        Ok(traced) => drop(lines.with(traced).try_init()),
+        Err(error) => {
+            drop(lines.try_init());
+            tracing::error!(error, "no traces are sent");
+        }
+    }
+}
+
+/// Spans that are for traces only stay out of the lines.
+fn filter(settings: &Settings) -> EnvFilter {
+    let filter = EnvFilter::try_new(&settings.log_filter).unwrap_or_else(|_| EnvFilter::new("info"));
+    match format!("{}=off", traces::TARGET).parse() {
+        Ok(off) => filter.add_directive(off),
+        Err(_) => filter,
+    }
 }
 
 /// Shows an error with all that caused it, on one line.

@@ -69,6 +69,12 @@ impl Membership {
         self.progress.pulse(name)
     }
 
+    /// The marks of all main loops that were counted in.
+    #[must_use]
+    pub fn progress(&self) -> Progress {
+        self.progress.clone()
+    }
+
     /// Waits until the service has lost its place against its will: the process has to stop, with the exit code of
     /// [`exit_code`].
     ///

@@ -32,18 +32,30 @@ impl Plan {
     /// # Errors
     /// [`PlanError`] lists every problem.
     pub fn new(settings: Settings) -> Result<Self, PlanError> {
-        let mut problems = Vec::new();
+        let file = settings.catalog_file.display().to_string();
         let mut warnings = Vec::new();
-        let catalog = read_catalog(&settings, &mut problems, &mut warnings);
+        let (catalog, mut problems) = match read_catalog(&settings) {
+            Ok(read) => {
+                warnings.extend(read.warnings);
+                (read.catalog, Vec::new())
+            }
+            Err(CatalogTrouble::Missing) => {
+                warnings.push(format!("{file} does not exist: there are no hosts"));
+                (Catalog::default(), Vec::new())
+            }
+            Err(CatalogTrouble::Unreadable(error)) => {
+                let problem = format!("OPS_CONFIG: cannot read {file}: {error}");
+                (Catalog::default(), vec![problem])
+            }
+            Err(CatalogTrouble::Wrong(problems)) => {
+                let told = problems.iter().map(|problem| format!("{file}: {problem}"));
+                (Catalog::default(), told.collect())
+            }
+        };
         let url = match &settings.database_url {
             None => Ok(DatabaseUrl::embedded(&settings.data_dir)),
             Some(url) => DatabaseUrl::parse(secrecy::ExposeSecret::expose_secret(url)),
         };
-        let readable = |host: &&Host| host.winrm.transport == Transport::Basic && !host.winrm.use_tls;
-        warnings.extend(catalog.hosts().iter().filter(readable).map(|host| {
-            let name = host.name.as_str();
-            format!("host {name:?}: Basic over plain HTTP, whoever listens on the network reads its password")
-        }));
         match url {
             Ok(database_url) if problems.is_empty() => {
                 warnings.extend(
@@ -93,44 +105,59 @@ impl Plan {
     }
 }
 
-fn read_catalog(settings: &Settings, problems: &mut Vec<String>, warnings: &mut Vec<String>) -> Catalog {
-    let file = &settings.catalog_file;
-    let text = match std::fs::read_to_string(file) {
-        Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            warnings.push(format!("{} does not exist: there are no hosts", file.display()));
-            return Catalog::default();
-        }
-        Err(error) => {
-            problems.push(format!("OPS_CONFIG: cannot read {}: {error}", file.display()));
-            return Catalog::default();
-        }
+/// A catalog that is right as a whole.
+#[derive(Debug)]
+pub(crate) struct ReadCatalog {
+    pub(crate) catalog: Catalog,
+    /// What an operator should know of it all the same.
+    pub(crate) warnings: Vec<String>,
+}
+
+/// Why there is no catalog.
+#[derive(Debug)]
+pub(crate) enum CatalogTrouble {
+    /// There is no such file.
+    Missing,
+    /// The file cannot be read.
+    Unreadable(std::io::Error),
+    /// Everything that is wrong with it.
+    Wrong(Vec<Problem>),
+}
+
+/// Reads the catalog's file and checks each entry, also against the settings. Blocks.
+pub(crate) fn read_catalog(settings: &Settings) -> Result<ReadCatalog, CatalogTrouble> {
+    let text = std::fs::read_to_string(&settings.catalog_file).map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => CatalogTrouble::Missing,
+        _ => CatalogTrouble::Unreadable(error),
+    })?;
+    let check = |hosts: &[Host]| -> Vec<Problem> {
+        hosts.iter().flat_map(|host| check_host(host, settings)).collect()
     };
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "secrets of the catalog are named by variables, resolved only here"
-    )]
-    let lookup = |name: &str| std::env::var(name).ok();
-    let mut check = |hosts: &[Host]| {
-        let found = hosts.iter().flat_map(|host| check_host(host, settings));
-        problems.extend(found.map(|problem| format!("{}: {problem}", file.display())));
-    };
-    match Catalog::parse(&text, &lookup) {
+    let (catalog, problems) = match Catalog::parse_with(&text, &crate::settings::resolve_secret) {
         Ok(catalog) => {
-            check(catalog.hosts());
-            catalog
+            let problems = check(catalog.hosts());
+            (catalog, problems)
         }
         Err(error) => {
-            check(&error.readable);
-            problems.extend(
-                error
-                    .problems
-                    .iter()
-                    .map(|problem| format!("{}: {problem}", file.display())),
-            );
-            Catalog::default()
+            let mut problems = check(&error.readable);
+            problems.extend(error.problems);
+            (Catalog::default(), problems)
         }
+    };
+    if !problems.is_empty() {
+        return Err(CatalogTrouble::Wrong(problems));
     }
+    let slips = catalog.warnings().iter().map(ToString::to_string);
+    let warnings = slips.chain(catalog.hosts().iter().filter_map(warning)).collect();
+    Ok(ReadCatalog { catalog, warnings })
+}
+
+fn warning(host: &Host) -> Option<String> {
+    let readable = host.winrm.transport == Transport::Basic && !host.winrm.use_tls;
+    let name = host.name.as_str();
+    readable.then(|| {
+        format!("host {name:?}: Basic over plain HTTP, whoever listens on the network reads its password")
+    })
 }
 
 /// What depends on the settings as well as on the entry.
@@ -149,6 +176,14 @@ fn check_host(host: &Host, settings: &Settings) -> Vec<Problem> {
                        OPS_WINRM_ALLOW_INSECURE_BASIC=true";
         problem("winrm_transport", message.to_owned());
     }
+    problems.extend(crate::settings::transport_refusal(host, &settings.winrm));
+    let mut problem = |key: &str, message: String| {
+        problems.push(Problem {
+            host: host.name.to_string(),
+            key: key.to_owned(),
+            message,
+        });
+    };
     let paths = [
         ("labstation_exe", &host.labstation_exe),
         ("heartbeat_path", &host.heartbeat_path),
@@ -158,6 +193,12 @@ fn check_host(host: &Host, settings: &Settings) -> Vec<Problem> {
         if let Err(error) = labstation_commands::check_path(path) {
             problem(key, error.to_string());
         }
+    }
+    // Without the key the path follows from that of the heartbeat, which was looked at above.
+    if host.extra.contains_key("local_mode_flag_path")
+        && let Err(error) = station_control::local_mode_flag(host)
+    {
+        problem("local_mode_flag_path", error.to_string());
     }
     if let WinrmTrust::CaFile(file) = &host.winrm.trust
         && let Err(error) = std::fs::metadata(file)
@@ -170,7 +211,7 @@ fn check_host(host: &Host, settings: &Settings) -> Vec<Problem> {
         .clone()
         .unwrap_or_else(station_control::private_networks);
     if let Ok(address) = host.address.parse::<IpAddr>()
-        && !networks.iter().any(|network| network.contains(&address))
+        && !station_control::is_allowed(address, &networks)
     {
         problem(
             "address",

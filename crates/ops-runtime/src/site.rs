@@ -3,17 +3,23 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use call_journal::CallJournal;
 use heartbeat_store::HeartbeatStore;
-use lab_model::{Catalog, SharedClock, SystemClock};
+use lab_model::{Catalog, Clock as _, SharedClock, SystemClock};
 use reservation_store::ReservationStore;
 use station_control::{SharedCatalog, StationControl};
 use store_support::{Database, DatabaseSettings, DatabaseUrl};
-use tokio::sync::watch;
+use tokio::sync::{Mutex, watch};
 use tokio_util::sync::CancellationToken;
 use worker_registry::Registry;
 
 use crate::Chain;
+use crate::credentials::StoredCredentials;
+use crate::health::{CatalogLog, CatalogState};
+use crate::metrics::Counting;
+use crate::notices::Notices;
 use crate::settings::Settings;
+use crate::signals::Signals;
 
 /// The engine over this product's own store and hosts.
 pub type Engine = reservation_engine::Engine<ReservationStore, StationControl>;
@@ -24,6 +30,8 @@ pub struct SiteHandle {
     settings: Arc<Settings>,
     catalog: SharedCatalog,
     site: watch::Receiver<Option<Arc<Site>>>,
+    reloading: Arc<Mutex<()>>,
+    catalog_log: Arc<CatalogLog>,
 }
 
 impl SiteHandle {
@@ -41,11 +49,17 @@ impl SiteHandle {
             settings: Arc::clone(&settings),
             catalog: catalog.clone(),
             site: receiver,
+            reloading: Arc::default(),
+            catalog_log: Arc::new(CatalogLog::loaded(SystemClock.now())),
         };
+        tokio::spawn(crate::reload::follow(handle.clone(), stop.clone()));
         tokio::spawn(async move {
             let opening = Box::pin(open_database(&settings, &url));
             if let Some(database) = stop.run_until_cancelled(opening).await {
-                sender.send_replace(Some(Arc::new(Site::wire(settings, catalog, database))));
+                let site = Arc::new(Site::wire(settings, catalog.clone(), database));
+                sender.send_replace(Some(Arc::clone(&site)));
+                site.credentials.warn_of_missing(&catalog.current()).await;
+                drop(site);
                 // The sender lives as long as anybody may wait for the site.
                 sender.closed().await;
             }
@@ -63,6 +77,21 @@ impl SiteHandle {
     #[must_use]
     pub fn catalog(&self) -> &SharedCatalog {
         &self.catalog
+    }
+
+    /// Held while the hosts are read again.
+    pub(crate) fn reloading(&self) -> &Mutex<()> {
+        &self.reloading
+    }
+
+    /// When the hosts were read, and what is wrong with them since.
+    pub(crate) fn catalog_state(&self) -> CatalogState {
+        self.catalog_log.state()
+    }
+
+    /// A reload has ended, without problems if it took effect.
+    pub(crate) fn note_reload(&self, problems: impl IntoIterator<Item = String>) {
+        self.catalog_log.note(SystemClock.now(), problems);
     }
 
     /// The site, once its database was reached.
@@ -94,12 +123,20 @@ pub struct Site {
     pub heartbeats: HeartbeatStore,
     /// Reservations, operations, claims.
     pub reservations: ReservationStore,
+    /// What callers asked for, and the audit trail.
+    pub calls: CallJournal,
     /// Who is alive, and which shards are whose.
     pub workers: Registry,
+    /// The stored credentials of hosts.
+    pub credentials: StoredCredentials,
+    /// What one process tells all others.
+    pub signals: Signals,
     /// The hosts' hands and eyes.
     pub station: StationControl,
     /// The decisions.
     pub engine: Engine,
+    /// What is told to people.
+    pub notices: Notices,
     /// What time it is.
     pub clock: SharedClock,
 }
@@ -107,10 +144,23 @@ pub struct Site {
 impl Site {
     fn wire(settings: Arc<Settings>, catalog: SharedCatalog, database: Database) -> Self {
         let clock: SharedClock = Arc::new(SystemClock);
-        let station = StationControl::new(catalog.clone(), station_settings(&settings), Arc::clone(&clock));
+        let credentials = StoredCredentials::new(database.clone(), settings.secrets_key.clone());
+        let station = StationControl::with_credentials(
+            catalog.clone(),
+            station_settings(&settings),
+            Arc::clone(&clock),
+            Arc::new(credentials.clone()),
+        );
         let reservations = ReservationStore::new(database.clone());
         let heartbeats = HeartbeatStore::new(database.clone());
+        let calls = CallJournal::new(database.clone());
+        let access = &settings.api.access;
+        let calls = match settings.api.secret.as_ref().or(access.internal_token.as_ref()) {
+            Some(secret) => calls.keyed_by(secret),
+            None => calls,
+        };
         let workers = Registry::new(database.clone());
+        let signals = Signals::new(database.clone());
         let engine = Engine::new(
             reservations.clone(),
             station.clone(),
@@ -119,23 +169,36 @@ impl Site {
             &settings.worker_name,
             None,
         );
+        let notices = Notices::start(&settings, &database, &clock);
+        engine.listen(Counting::new(notices.teller.clone(), Arc::clone(&clock)));
         Self {
             settings,
             catalog,
             database,
             heartbeats,
             reservations,
+            calls,
             workers,
+            credentials,
+            signals,
             station,
             engine,
+            notices,
             clock,
         }
     }
 
     /// Gives shells back to the hosts and closes the database, within `grace`.
     pub async fn close(&self, grace: Duration) {
-        self.station.close(grace).await;
-        self.database.clone().close().await;
+        tokio::join!(
+            self.station.close(grace),
+            self.notices.settle(grace),
+            crate::traces::settle(grace)
+        );
+        let closing = self.database.clone().close();
+        if tokio::time::timeout(grace, closing).await.is_err() {
+            tracing::warn!("the database did not close within {grace:?}");
+        }
     }
 }
 

@@ -1,20 +1,26 @@
-//! Callers' operations whose process died under way: the host is looked at, what it shows is written down, and
-//! nothing is sent again. The caller, who got no answer, decides what to do.
+//! Operations that nobody goes on with.
+//!
+//! Callers' ones whose process died under way: the host is looked at, what it shows is written down, and nothing is sent
+//! again. The caller, who got no answer, decides what to do. And the scheduler's own for a reservation that somebody has
+//! deleted: when it has been gone for as long as a release is tried, they are closed, and the history says so. Nothing is
+//! sent for them: whose turn it is at the host is not written anywhere any more.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use tokio::time::Instant;
-use tracing::{Instrument, info, info_span, warn};
+use tracing::{Instrument, Span, info, info_span, warn};
 
 use crate::check::{Found, decide};
 use crate::engine::{Engine, HostMap, Inner, Interrupted};
+use crate::events::step_span;
 use crate::explain::WaitCode;
 use crate::flow::FlowError;
 use crate::held::{Held, insist};
-use crate::history::{found_row, interrupted_row};
+use crate::history::{found_row, interrupted_row, try_row};
 use crate::hold::{Hold, Place, hold, trouble};
+use crate::instant::earlier;
 use crate::operation::{Operation, OperationId, OperationKind, Step};
 use crate::perform::observe;
 use crate::ports::{HistoryRow, Observation, Station, Store};
@@ -23,6 +29,9 @@ use crate::state::{Event, State};
 
 /// How many a pass takes up at most.
 const AT_ONCE: u32 = 16;
+
+/// How much more seldom orphans are looked for.
+const ORPHANS_EVERY: u32 = 40;
 
 /// When the store was last asked for them.
 #[derive(Debug, Default)]
@@ -53,43 +62,113 @@ impl<S: Store, T: Station> Engine<S, T> {
             Ok(left) => left,
             Err(error) => return warn!(%error, "callers' operations that were left behind could not be read"),
         };
+        self.take_up(left, Left::ByCaller, hosts);
+    }
+
+    /// Closes what was begun for reservations that are gone. It does not wait for that to be over.
+    pub(crate) async fn close_orphans(&self, hosts: &dyn HostMap) {
+        let inner = &self.inner;
+        if inner.stopping.is_cancelled() || !inner.orphans.is_due(inner.settings.lease * ORPHANS_EVERY) {
+            return;
+        }
+        match inner.store.orphaned(inner.gone_before(), AT_ONCE).await {
+            Ok(left) => self.take_up(left, Left::ByReservation, hosts),
+            Err(error) => warn!(%error, "operations without a reservation could not be read"),
+        }
+    }
+
+    fn take_up(&self, left: Vec<Operation>, by: Left, hosts: &dyn HostMap) {
+        let inner = &self.inner;
         let now = inner.now();
         for operation in left {
             let host = &operation.host;
             if hosts.is_ours(host) && inner.slots.hold(host, now).is_none() && inner.slots.begin(host) {
-                inner.tracker.spawn(run(Arc::clone(inner), operation));
+                inner.tracker.spawn(run(Arc::clone(inner), operation, by));
             }
         }
     }
 }
 
-async fn run<S: Store, T: Station>(inner: Arc<Inner<S, T>>, operation: Operation) {
-    let mut place = Place::new(&inner, &operation.host);
-    let span = info_span!("abandoned", host.name = %operation.host, operation.id = %operation.id,
-        reservation.id = %operation.reservation, operation.kind = operation.kind.as_str());
-    place.hold = claim_and_settle(&inner, &operation).instrument(span).await;
+impl<S: Store, T: Station> Inner<S, T> {
+    fn gone_before(&self) -> DateTime<Utc> {
+        earlier(self.now(), self.settings.release_window)
+    }
 }
 
-async fn claim_and_settle<S: Store, T: Station>(inner: &Inner<S, T>, operation: &Operation) -> Option<Hold> {
-    let held = match Held::take(inner, &operation.host, &inner.flow_name()).await {
-        Ok(Some(held)) => held,
+/// What an operation was left behind by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Left {
+    ByCaller,
+    ByReservation,
+}
+
+async fn run<S: Store, T: Station>(inner: Arc<Inner<S, T>>, operation: Operation, by: Left) {
+    let mut place = Place::new(&inner, &operation.host);
+    let span = info_span!(parent: None, "operation", operation.id = %operation.id,
+        operation.kind = operation.kind.as_str(), host.name = %operation.host,
+        reservation.id = %operation.reservation, claim.token = tracing::field::Empty);
+    place.hold = claim_and_settle(&inner, &operation, by).instrument(span).await;
+}
+
+async fn claim_and_settle<S: Store, T: Station>(
+    inner: &Inner<S, T>,
+    operation: &Operation,
+    by: Left,
+) -> Option<Hold> {
+    let held = match Held::take(inner, &operation.host).await {
+        Ok(Some(held)) => {
+            inner.listeners.claim_taken(held.claim(), true);
+            held
+        }
         Ok(None) => {
             let detail = "somebody else is at work on the host";
             return Some(hold(inner, 1, WaitCode::HostBusy, detail));
         }
         Err(error) => return Some(trouble(inner, &error.into())),
     };
-    match inner.under(&held, settle(inner, &held, operation.id)).await {
+    Span::current().record("claim.token", held.claim().token.0);
+    let work = async {
+        match by {
+            Left::ByCaller => settle(inner, &held, operation.id).await,
+            Left::ByReservation => close_orphan(inner, &held, operation.id).await,
+        }
+    };
+    match inner.under(&held, work).await {
         Ok(result) => {
             held.give_back().await;
             result.err().map(|error| trouble(inner, &error))
         }
         Err(interrupted) => {
             held.abandon();
-            (interrupted == Interrupted::ClaimLost)
-                .then(|| hold(inner, 1, WaitCode::StoreTrouble, "the claim was lost"))
+            let lost = interrupted == Interrupted::ClaimLost;
+            if lost {
+                inner.listeners.claim_lost(&operation.host);
+            }
+            lost.then(|| hold(inner, 1, WaitCode::StoreTrouble, "the claim was lost"))
         }
     }
+}
+
+async fn close_orphan<S: Store, T: Station>(
+    inner: &Inner<S, T>,
+    held: &Held<S>,
+    id: OperationId,
+) -> Result<(), FlowError> {
+    // Asked again under the claim: the reservation may be there again.
+    let left = insist(|| inner.store.orphaned(inner.gone_before(), AT_ONCE)).await?;
+    let Some(mut operation) = left.into_iter().find(|operation| operation.id == id) else {
+        return Ok(());
+    };
+    let at = inner.now();
+    let mut detail = "the reservation is not stored any more: somebody deleted it".to_owned();
+    if operation.prepare_began_at.is_some() {
+        detail.push_str("; the host was prepared for it, and perhaps never released");
+    }
+    let reason = Reason::new("reservation_gone", detail);
+    warn!(%reason, "closed an operation that nobody goes on with");
+    let row = try_row(&(&operation).into(), operation.kind, &[], Some(&reason), at);
+    operation.state = operation.state.apply(Event::GaveUp { reason, at })?;
+    save(inner, held, &operation, &[row]).await
 }
 
 async fn settle<S: Store, T: Station>(
@@ -108,7 +187,8 @@ async fn settle<S: Store, T: Station>(
     }
     let (event, row) = match operation.state {
         State::Checking { step, since, .. } => {
-            let seen = observe(inner, &operation.host).await;
+            let span = step_span(&Span::current(), step, operation.state.attempt());
+            let seen = observe(inner, &operation.host).instrument(span).await;
             let found = decide(step, since, &seen);
             info!(step = step.as_str(), ?found, "looked at the host");
             judged(&operation, step, found, &seen, inner.now())
@@ -131,6 +211,7 @@ async fn save<S: Store, T: Station>(
 ) -> Result<(), FlowError> {
     let now = inner.now();
     insist(|| inner.store.save_operation(held.claim(), operation, rows, now)).await?;
+    inner.listeners.stored(operation);
     Ok(())
 }
 

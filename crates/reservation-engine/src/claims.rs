@@ -74,6 +74,13 @@ impl Claims {
         Some(ClaimInfo { holder, left })
     }
 
+    /// Gives the claim that a holder has on a host now.
+    #[must_use]
+    pub fn find_own(&self, host: &HostName, holder: &str) -> Option<Claim> {
+        let (claim, _) = self.held(host)?;
+        (claim.holder == holder).then(|| claim.clone())
+    }
+
     /// The claim under which a host is held now, and what is left of its lease.
     pub(crate) fn held(&self, host: &HostName) -> Option<(&Claim, Duration)> {
         let (claim, until) = self.newest.get(host)?;

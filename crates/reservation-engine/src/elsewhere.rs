@@ -10,7 +10,7 @@ use crate::operation::{Operation, OperationKind};
 use crate::plan::{NO_HOST, is_absence};
 use crate::ports::{HistoryRow, Station, Store, WorkItem};
 use crate::reason::Reason;
-use crate::retry::{next_look, next_try};
+use crate::retry::{next_look, next_look_for_host, next_try};
 use crate::state::{Event, IllegalTransition, State};
 
 impl<S: Store, T: Station> Flow<'_, S, T> {
@@ -37,7 +37,7 @@ impl<S: Store, T: Station> Flow<'_, S, T> {
         operation.state = operation.state.apply(Event::HandedOver { step, failed })?;
         info!(to = %to, %reason, "handed over to another host");
         operation.host = to;
-        self.save(&operation, &[row]).await?;
+        self.save(item, &operation, &[row]).await?;
         self.inner.slots.follow(&operation.host);
         Ok(())
     }
@@ -69,7 +69,7 @@ impl<S: Store, T: Station> Flow<'_, S, T> {
             warn!(%reason, "waits for a host");
         }
         let row = (given_up || !said).then(|| self.absence_row(&operation, &reason, given_up));
-        self.save(&operation, row.as_slice()).await
+        self.save(item, &operation, row.as_slice()).await
     }
 
     /// Counts a try that was none. Only the last state of these moves is ever stored.
@@ -91,8 +91,12 @@ impl<S: Store, T: Station> Flow<'_, S, T> {
             } => state.apply(Event::LookAgain)?,
             State::Pending { step, .. } | State::Waiting { step, .. } => {
                 let begun = operation.state.clone().apply(Event::Begin { step, at })?;
-                let retry_at = next_try(settings, at, begun.attempt(), limit, &mut *self.inner.rng())
-                    .or(last_look(at, limit));
+                let retry_at = if self.is_stand_in() {
+                    next_look_for_host(settings, at, begun.attempt(), limit)
+                } else {
+                    next_try(settings, at, begun.attempt(), limit, &mut *self.inner.rng())
+                };
+                let retry_at = retry_at.or(last_look(at, limit));
                 return begun.apply(Event::Failed { reason, retry_at, at });
             }
             state => state,

@@ -16,7 +16,9 @@ use tokio_util::task::TaskTracker;
 use tracing::info;
 
 use crate::abandoned::Abandoned;
+use crate::events::Listeners;
 use crate::lead::{Lead, Leads};
+use crate::maintenance::Watch;
 use crate::pace::Pacer;
 use crate::pass::PassReport;
 use crate::ports::{Station, Store, StoreError};
@@ -97,6 +99,9 @@ pub(crate) struct Inner<S, T> {
     pub(crate) leads: Leads,
     pub(crate) pacer: Arc<Pacer>,
     pub(crate) abandoned: Abandoned,
+    pub(crate) orphans: Abandoned,
+    pub(crate) watch: Watch,
+    pub(crate) listeners: Listeners,
     pub(crate) tracker: TaskTracker,
     /// No new flow and no new step.
     pub(crate) stopping: CancellationToken,
@@ -141,6 +146,9 @@ impl<S: Store, T: Station> Engine<S, T> {
             leads: Leads::default(),
             pacer,
             abandoned: Abandoned::default(),
+            orphans: Abandoned::default(),
+            watch: Watch::default(),
+            listeners: Listeners::default(),
             tracker: TaskTracker::new(),
             stopping: CancellationToken::new(),
             dropped: CancellationToken::new(),
@@ -160,8 +168,8 @@ impl<S: Store, T: Station> Engine<S, T> {
         self.inner.changed.notified().await;
     }
 
-    /// Waits until another pass may find something to do: when `report` says, after a flow ended, or after `longest`,
-    /// since what is booked from outside tells nobody.
+    /// Waits until another pass may find something to do: when `report` says, after a flow ended, when a host came into
+    /// maintenance or left it, or after `longest`, since what is booked from outside tells nobody.
     ///
     /// # Cancel safety
     /// Cancel safe.
@@ -169,8 +177,14 @@ impl<S: Store, T: Station> Engine<S, T> {
         let until = report
             .next_at
             .map(|at| (at - self.inner.now()).to_std().unwrap_or_default());
-        // Over when the time is; which of the two it was does not matter.
-        let _ = timeout(until.map_or(longest, |until| until.min(longest)), self.changed()).await;
+        let changed = async {
+            tokio::select! {
+                () = self.changed() => {}
+                () = self.maintenance_changed() => {}
+            }
+        };
+        // Over when the time is; which of them it was does not matter.
+        let _ = timeout(until.map_or(longest, |until| until.min(longest)), changed).await;
     }
 
     /// How many hosts this process is at work on.

@@ -35,10 +35,14 @@ pub enum WaitCode {
     NoHost,
     /// The host was removed from the catalog while it had the reservation.
     HostRemoved,
+    /// An engineer works at the host.
+    Maintenance,
     /// The host is taken down if nobody needs it until then.
     HostIdle,
     /// The host stays on for a reservation that comes soon.
     HostWanted,
+    /// A newer release sees to it.
+    NewerRelease,
     /// The store did not answer the flow that was at work.
     StoreTrouble,
 }
@@ -57,8 +61,10 @@ impl WaitCode {
             Self::Paced => "paced",
             Self::NoHost => "no_host",
             Self::HostRemoved => "host_removed",
+            Self::Maintenance => "maintenance",
             Self::HostIdle => "host_idle",
             Self::HostWanted => "host_wanted",
+            Self::NewerRelease => "newer_release",
             Self::StoreTrouble => "store_trouble",
         }
     }

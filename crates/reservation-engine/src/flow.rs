@@ -1,30 +1,35 @@
 //! A flow: everything that is due for one host now, under one claim, planned anew before each step.
 
+mod open;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use chrono::{DateTime, Utc};
 use lab_model::{HostName, ReservationId};
 use serde_json::Value;
 use tokio::time::Instant;
-use tracing::{Instrument, debug, info, info_span, warn};
+use tracing::{Instrument, Span, debug, info, info_span, warn};
 
 use crate::engine::{Inner, Interrupted};
+use crate::events::scheduled_span;
 use crate::explain::WaitCode;
 use crate::held::{Held, insist};
 use crate::history::try_row;
 use crate::hold::{Hold, Place, busy, hold, trouble};
-use crate::operation::{NewOperation, Operation, OperationKind, Step};
+use crate::operation::{Operation, OperationId, OperationKind, Step};
 use crate::pace::{Place as QueuePlace, Ticket};
 use crate::plan::{Act, Decision, HostFacts, begun_on, plan_host, stand_in};
 use crate::ports::{Station, Store, StoreError, TimingSample, WorkItem};
-use crate::reason::Reason;
 use crate::reservation::ReservationStatus;
 use crate::state::{Event, IllegalTransition, State};
 use crate::turn::wait_for_turn;
 
+pub(crate) use open::first_step;
+
 /// How many decisions one flow carries out at most; the next pass goes on. A whole turnaround takes about eight.
 const MAX_DECISIONS: usize = 64;
+/// The same where there is no host: these need nothing but a row each, and are read at once.
+const MAX_WITHOUT_HOST: usize = 512;
 
 /// How far a flow came under one claim.
 enum Ran {
@@ -59,11 +64,10 @@ pub(crate) async fn run<S: Store, T: Station>(
     mut queued: Option<QueuePlace>,
 ) {
     let mut place = Place::new(&inner, &host);
-    let name = inner.flow_name();
     let mut turn = None;
     loop {
         let span = info_span!("flow", host.name = %host, claim.token = tracing::field::Empty);
-        let under_claim = claim_and_run(&inner, &host, &name, turn.take(), queued.take());
+        let under_claim = claim_and_run(&inner, &host, turn.take(), queued.take());
         match under_claim.instrument(span).await {
             Ended::Over(hold) => {
                 place.hold = hold;
@@ -80,11 +84,10 @@ pub(crate) async fn run<S: Store, T: Station>(
 async fn claim_and_run<S: Store, T: Station>(
     inner: &Inner<S, T>,
     host: &HostName,
-    name: &str,
     turn: Option<Ticket>,
     place: Option<QueuePlace>,
 ) -> Ended {
-    let held = match Held::take(inner, host, name).await {
+    let held = match Held::take(inner, host).await {
         Ok(Some(held)) => held,
         Ok(None) => return Ended::Over(Some(busy(inner, host).await)),
         Err(error) => return Ended::Over(Some(trouble(inner, &error.into()))),
@@ -97,6 +100,7 @@ async fn claim_and_run<S: Store, T: Station>(
             held: &held,
             host,
             tries: HashMap::new(),
+            spans: HashMap::new(),
             turn,
             place,
             asked_at: Instant::now(),
@@ -118,6 +122,9 @@ async fn claim_and_run<S: Store, T: Station>(
         }
         Ok(Err(error)) => {
             let hold = trouble(inner, &error);
+            if matches!(error, FlowError::Store(StoreError::Fenced { .. })) {
+                inner.listeners.claim_lost(host);
+            }
             held.give_back().await;
             Ended::Over(Some(hold))
         }
@@ -125,6 +132,9 @@ async fn claim_and_run<S: Store, T: Station>(
             held.abandon();
             warn!(?interrupted, "flow was interrupted; it is resumed at its step");
             let lost = interrupted == Interrupted::ClaimLost;
+            if lost {
+                inner.listeners.claim_lost(host);
+            }
             Ended::Over(lost.then(|| hold(inner, 1, WaitCode::StoreTrouble, "the claim was lost")))
         }
     }
@@ -136,6 +146,8 @@ pub(crate) struct Flow<'a, S: Store, T: Station> {
     pub(crate) host: &'a HostName,
     /// The steps of each try so far, for its row in the history.
     tries: HashMap<(ReservationId, OperationKind), Vec<Value>>,
+    /// The spans of the operations that it has worked on.
+    spans: HashMap<OperationId, Span>,
     /// The right to wake the host, when it has come and was not used yet.
     pub(crate) turn: Option<Ticket>,
     /// Its place in the queue of wakes, which the pass took before anybody behind it could begin.
@@ -155,13 +167,27 @@ impl<S: Store, T: Station> Flow<'_, S, T> {
     }
 
     async fn decide(&mut self) -> Result<Ran, FlowError> {
-        for decisions in 0..MAX_DECISIONS {
+        let mut told = false;
+        let mut read = None;
+        let most = if self.is_stand_in() {
+            MAX_WITHOUT_HOST
+        } else {
+            MAX_DECISIONS
+        };
+        for decisions in 0..most {
             if self.inner.stopping.is_cancelled() {
                 debug!("stopping between two steps");
                 return Ok(Ran::Through(decisions));
             }
             self.asked_at = Instant::now();
-            let (items, facts) = self.read().await?;
+            let (mut items, facts) = match read.take() {
+                Some(read) => read,
+                None => self.read().await?,
+            };
+            if !std::mem::replace(&mut told, true) {
+                let takeover = items.iter().any(is_under_way);
+                self.inner.listeners.claim_taken(self.held.claim(), takeover);
+            }
             let plan = plan_host(self.inner.now(), &self.inner.settings, &facts, &items);
             let Some(mut decision) = plan.act else {
                 return Ok(Ran::Through(decisions));
@@ -182,11 +208,31 @@ impl<S: Store, T: Station> Flow<'_, S, T> {
             if let Err(place) = self.take_turn(&decision.act, starts_at) {
                 return Ok(Ran::ToWake(place));
             }
-            let kind = decision.kind.as_str();
-            let span = info_span!("decision", reservation.id = %decision.reservation, operation.kind = kind);
+            let span = self.span_of(item, &decision);
+            let done = decision.reservation.clone();
             self.carry_out(item, decision).instrument(span).await?;
+            // What has no host waits for nobody else: all of it is read once, and each is looked at once.
+            if self.is_stand_in() {
+                items.retain(|item| item.reservation.id != done);
+                read = Some((items, facts));
+            }
         }
-        Ok(Ran::Through(MAX_DECISIONS))
+        Ok(Ran::Through(most))
+    }
+
+    /// What happens because of a decision belongs to its operation, which is not opened yet before the first one.
+    fn span_of(&mut self, item: &WorkItem, decision: &Decision) -> Span {
+        match operation_of(item, decision.kind) {
+            Some(operation) => self.operation_span(operation),
+            None => info_span!("decision", reservation.id = %decision.reservation,
+                operation.kind = decision.kind.as_str()),
+        }
+    }
+
+    pub(crate) fn operation_span(&mut self, operation: &Operation) -> Span {
+        let span = self.spans.entry(operation.id);
+        span.or_insert_with(|| scheduled_span(operation, self.held.claim()))
+            .clone()
     }
 
     /// Whether a reservation is to become active on a host of which this flow has seen nothing: whoever prepared it
@@ -210,8 +256,12 @@ impl<S: Store, T: Station> Flow<'_, S, T> {
 
     /// Reads all reservations of the host anew, so that a cancellation is seen between two steps.
     async fn read(&self) -> Result<(Vec<WorkItem>, HostFacts), StoreError> {
-        let (ids, facts) = self.inner.slots.known(self.host);
-        let mut items = insist(|| self.inner.store.find_work(&ids)).await?;
+        let (ids, mut facts) = self.inner.slots.known(self.host);
+        let (maintenance, mut items) = tokio::try_join!(
+            insist(|| self.inner.maintenance_of(self.host)),
+            insist(|| self.inner.store.find_work(&ids))
+        )?;
+        facts.maintenance = maintenance;
         items.retain(|item| self.is_here(item));
         Ok((items, facts))
     }
@@ -276,71 +326,6 @@ impl<S: Store, T: Station> Flow<'_, S, T> {
         }
     }
 
-    pub(crate) async fn open(
-        &self,
-        item: &WorkItem,
-        kind: OperationKind,
-        state: State,
-        due_at: DateTime<Utc>,
-    ) -> Result<Operation, StoreError> {
-        let id = &item.reservation.id;
-        let key = match item.start.as_ref().filter(|_| kind == OperationKind::Start) {
-            Some(former) => format!("start:{id}:{}", former.id),
-            None => format!("{}:{id}", kind.as_str()),
-        };
-        let mut operation = self.open_as(key, item, kind, state.clone(), due_at).await?;
-        match &item.start {
-            Some(start) if kind == OperationKind::End && operation.id < start.id => {
-                // That end was for an earlier start.
-                let key = format!("end:{id}:{}", start.id);
-                return self.open_as(key, item, kind, state, due_at).await;
-            }
-            Some(_) if kind == OperationKind::Start => {
-                operation.prepare_began_at = operation.prepare_began_at.or(item.left_prepared());
-            }
-            _ => {}
-        }
-        Ok(operation)
-    }
-
-    async fn open_as(
-        &self,
-        key: String,
-        item: &WorkItem,
-        kind: OperationKind,
-        state: State,
-        due_at: DateTime<Utc>,
-    ) -> Result<Operation, StoreError> {
-        let new = NewOperation {
-            key,
-            kind,
-            reservation: item.reservation.id.clone(),
-            lab: Some(item.reservation.lab.clone()),
-            host: self.host.clone(),
-            state,
-            due_at,
-        };
-        let (now, store) = (self.inner.now(), &self.inner.store);
-        insist(|| store.open_operation(self.held.claim(), new.clone(), now)).await
-    }
-
-    /// Records a reservation that was over before anything was done for it. A crash between the two writes leaves an
-    /// operation that is closed for the same reason.
-    async fn miss(&mut self, item: &WorkItem, reason: Reason) -> Result<(), FlowError> {
-        warn!(%reason, "missed");
-        let untried = State::first(Step::Wake);
-        let due_at = crate::instant::earlier(item.reservation.starts_at, self.lead());
-        let operation = self
-            .open(item, OperationKind::Start, untried.clone(), due_at)
-            .await?;
-        if operation.state != untried || operation.host != *self.host {
-            debug!("another copy was faster");
-            return Ok(());
-        }
-        let at = self.inner.now();
-        self.end(item, operation, Event::GaveUp { reason, at }).await
-    }
-
     /// Saves a state that is reached without a try of a step.
     async fn close(&mut self, item: &WorkItem, kind: OperationKind, event: Event) -> Result<(), FlowError> {
         match operation_of(item, kind) {
@@ -366,7 +351,7 @@ impl<S: Store, T: Station> Flow<'_, S, T> {
         };
         operation.state = operation.state.apply(event)?;
         self.tell_end(item, &operation);
-        self.save(&operation, row.as_slice()).await
+        self.save(item, &operation, row.as_slice()).await
     }
 
     /// The line in the log when a person has to look: what an operator would be told who asked.
@@ -379,6 +364,7 @@ impl<S: Store, T: Station> Flow<'_, S, T> {
 
     pub(crate) async fn save(
         &self,
+        item: &WorkItem,
         operation: &Operation,
         rows: &[crate::ports::HistoryRow],
     ) -> Result<(), FlowError> {
@@ -389,6 +375,7 @@ impl<S: Store, T: Station> Flow<'_, S, T> {
                 .save_operation(self.held.claim(), operation, rows, now)
         })
         .await?;
+        self.inner.listeners.stored_for(operation, &item.reservation);
         Ok(())
     }
 
@@ -417,6 +404,15 @@ pub(crate) fn operation_of(item: &WorkItem, kind: OperationKind) -> Option<&Oper
     }
 }
 
+/// Whether a step was begun whose outcome nobody wrote, which a flow that has just taken the host has not done itself.
+fn is_under_way(item: &WorkItem) -> bool {
+    let open = |state: &State| matches!(state, State::Running { .. } | State::Checking { .. });
+    item.start
+        .iter()
+        .chain(&item.end)
+        .any(|operation| open(&operation.state))
+}
+
 /// The same start from its first step, which finds out whether the host is still prepared.
 fn again_from_wake(act: Act) -> Act {
     match act {
@@ -443,12 +439,5 @@ fn needs_host(act: &Act) -> bool {
         | Act::Postpone { .. }
         | Act::Settle(_)
         | Act::GiveUp(_) => false,
-    }
-}
-
-pub(crate) fn first_step(kind: OperationKind) -> Step {
-    match kind {
-        OperationKind::Start | OperationKind::ManualStart => Step::Wake,
-        OperationKind::End | OperationKind::ManualEnd => Step::Release,
     }
 }

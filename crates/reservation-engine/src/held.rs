@@ -11,13 +11,15 @@ use tracing::{debug, warn};
 
 use crate::engine::Inner;
 use crate::operation::{Repetition, Step};
-use crate::ports::{Claim, Store, StoreError};
+use crate::ports::{Claim, Station, Store, StoreError};
 
 /// How long giving back may take; an abandoned claim ends by itself anyway.
 const GIVE_BACK_LIMIT: Duration = Duration::from_secs(2);
 /// How often a call to a store that does not answer is repeated, unless the claim is lost before.
 const INSIST_TRIES: u32 = 100;
 const INSIST_LONGEST: Duration = Duration::from_secs(1);
+/// The first wait of these.
+const FIRST_WAIT: Duration = Duration::from_millis(50);
 
 pub(crate) struct Held<S: Store> {
     store: Arc<S>,
@@ -34,15 +36,13 @@ pub(crate) struct Held<S: Store> {
 
 impl<S: Store> Held<S> {
     /// Takes the claim, or gives `None` while somebody else has it.
-    pub(crate) async fn take<T>(
+    pub(crate) async fn take<T: Station>(
         inner: &Inner<S, T>,
         host: &HostName,
-        holder: &str,
     ) -> Result<Option<Self>, StoreError> {
         let settings = &inner.settings;
-        let limit = settings.lease;
         let asked_at = Instant::now();
-        let taken = timeout(limit, inner.store.claim_host(host, holder, settings.lease)).await;
+        let taken = timeout(settings.lease, ask(inner, host)).await;
         let Some(claim) = taken.map_err(|late| StoreError::Unavailable(Box::new(late)))?? else {
             return Ok(None);
         };
@@ -156,6 +156,37 @@ impl<S: Store> Held<S> {
     }
 }
 
+/// Asks for the claim, and once more for a short while when the answer is lost. Each time under a name that nobody had
+/// before: what is held under it was granted to one of these questions, and is ours.
+async fn ask<S: Store, T: Station>(
+    inner: &Inner<S, T>,
+    host: &HostName,
+) -> Result<Option<Claim>, StoreError> {
+    let (holder, lease) = (inner.flow_name(), inner.settings.lease);
+    let asked_at = Instant::now();
+    let mut wait = FIRST_WAIT;
+    let mut answer = inner.store.claim_host(host, &holder, lease).await;
+    let mut lost = false;
+    // Most of the lease has to be left for whoever finds that he has had it from the first question on.
+    while let Err(StoreError::Unavailable(source)) = &answer {
+        if asked_at.elapsed() + wait > lease / 5 {
+            return answer;
+        }
+        debug!(host.name = %host, error = %source, "the claim was not answered, asking again");
+        lost = true;
+        sleep(wait).await;
+        wait = (wait * 2).min(INSIST_LONGEST);
+        answer = inner.store.claim_host(host, &holder, lease).await;
+        if let Ok(None) = &answer {
+            answer = inner.store.find_own_claim(host, &holder).await;
+        }
+    }
+    if let (true, Ok(Some(claim))) = (lost, &answer) {
+        debug!(host.name = %host, claim.token = claim.token.0, "the claim is ours");
+    }
+    answer
+}
+
 impl<S: Store> Drop for Held<S> {
     fn drop(&mut self) {
         let Some(tracker) = self.on_drop.take() else {
@@ -194,7 +225,7 @@ where
     F: Fn() -> Fut,
     Fut: Future<Output = Result<R, StoreError>>,
 {
-    let mut wait = Duration::from_millis(50);
+    let mut wait = FIRST_WAIT;
     for _ in 1..INSIST_TRIES {
         match call().await {
             Err(StoreError::Unavailable(source)) => {

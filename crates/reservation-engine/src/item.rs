@@ -44,6 +44,17 @@ impl WorkItem {
         start.and_then(|start| start.prepare_began_at)
     }
 
+    /// The version in which a newer release wrote one of its operations, if one did: then nothing is done for it here.
+    pub(crate) fn foreign_version(&self) -> Option<u32> {
+        self.start
+            .iter()
+            .chain(&self.end)
+            .find_map(|operation| match operation.state {
+                State::Foreign { version, .. } => Some(version),
+                _ => None,
+            })
+    }
+
     /// Picks what [`Store::work`](crate::Store::work) gives: what may need something before `horizon`, earliest first,
     /// at most `limit`.
     #[must_use]

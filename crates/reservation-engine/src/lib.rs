@@ -53,12 +53,14 @@ mod claims;
 mod instant;
 mod item;
 mod lead;
+mod maintenance;
 mod plan;
 mod retry;
 
 mod abandoned;
 mod elsewhere;
 mod engine;
+mod events;
 mod flow;
 mod held;
 mod history;
@@ -81,12 +83,14 @@ pub mod testing;
 pub use check::{Found, decide};
 pub use claims::Claims;
 pub use engine::{Engine, HostMap};
+pub use events::{EngineEvent, Listener};
 pub use explain::{
     ClaimView, Explanation, HostExplanation, LastFailure, LeadView, Next, NextStep, OperationView, Wait,
     WaitCode,
 };
 pub use history::{status_word, step_entry};
 pub use lead::Lead;
+pub use maintenance::Maintenance;
 pub use manual::{ManualError, ManualOrder, ManualReport, ManualStep};
 #[cfg(feature = "mutants")]
 pub use mutant::Mutant;

@@ -1,9 +1,10 @@
 //! After a lost answer or a crash: the host is looked at, and the operation goes on from what it shows.
 
 use chrono::{DateTime, Utc};
-use tracing::info;
+use tracing::{Instrument, info};
 
 use crate::check::{Found, decide};
+use crate::events::step_span;
 use crate::flow::{Flow, FlowError, operation_of};
 use crate::history::{found_row, try_row};
 use crate::operation::{Operation, OperationKind, Step};
@@ -29,8 +30,9 @@ impl<S: Store, T: Station> Flow<'_, S, T> {
             return Ok(());
         };
         let since = since.max(released_for(item, step).unwrap_or(since));
-        self.save(&operation, &[]).await?;
-        let seen = observe(self.inner, &operation.host).await;
+        self.save(item, &operation, &[]).await?;
+        let span = step_span(&self.operation_span(&operation), step, operation.state.attempt());
+        let seen = observe(self.inner, &operation.host).instrument(span).await;
         let (event, rows) = if step == Step::Power {
             self.follow_power(item, &operation, since, &seen)
         } else {
@@ -40,7 +42,7 @@ impl<S: Store, T: Station> Flow<'_, S, T> {
         };
         operation.state = operation.state.clone().apply(event)?;
         self.tell_end(item, &operation);
-        self.save(&operation, &rows).await
+        self.save(item, &operation, &rows).await
     }
 
     fn follow(

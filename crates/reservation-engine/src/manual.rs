@@ -7,13 +7,15 @@ use std::time::Duration;
 use lab_model::{HostName, LabId, ReservationId};
 use rand::RngExt;
 use tokio::time::{Instant, sleep};
-use tracing::{Instrument, info_span};
+use tracing::{Instrument, Span, info_span};
 
 use crate::check::{Found, decide};
 use crate::engine::{Engine, Inner, Interrupted};
+use crate::events::{StepEnd, manual_span, step_span};
 use crate::flow::FlowError;
 use crate::held::{Held, insist};
 use crate::history::{Subject, step_row};
+use crate::maintenance::Maintenance;
 use crate::operation::{NewOperation, Operation, OperationKind, Repetition, Step};
 use crate::perform::{observe, perform};
 use crate::ports::{
@@ -41,6 +43,9 @@ pub struct ManualOrder {
     pub steps: Vec<StepAction>,
     /// How long to wait for the host while somebody else acts on it.
     pub wait_for_host: Duration,
+    /// The operation's key in the journal, by which its caller finds it again; `None` draws one. It has to be new: at
+    /// most 190 characters that no other order ever had.
+    pub key: Option<String>,
 }
 
 /// What came of an order.
@@ -50,6 +55,18 @@ pub struct ManualReport {
     pub success: bool,
     /// The steps that were tried.
     pub steps: Vec<ManualStep>,
+    /// Who works at the host, if somebody does. The order was carried out nevertheless: whoever gives it may be the one.
+    pub maintenance: Option<Maintenance>,
+}
+
+impl ManualReport {
+    fn of(success: bool, steps: Vec<ManualStep>) -> Self {
+        Self {
+            success,
+            steps,
+            maintenance: None,
+        }
+    }
 }
 
 /// One step of an order.
@@ -141,17 +158,23 @@ async fn run<S: Store, T: Station>(
     order: ManualOrder,
 ) -> Result<ManualReport, ManualError> {
     let Some(first) = order.steps.first() else {
-        return Ok(ManualReport {
-            success: true,
-            steps: Vec::new(),
-        });
+        return Ok(ManualReport::of(true, Vec::new()));
     };
     let state = State::first(first.step());
+    // For people only: an order is not refused for want of this.
+    let maintenance = inner.maintenance_of(&order.host).await.unwrap_or_default();
     let held = acquire(inner, &order.host, order.wait_for_host).await?;
     tracing::Span::current().record("claim.token", held.claim().token.0);
     let work = carry_out(inner, &held, &order, state);
     let result = inner.under(&held, work).await;
-    close(&order.host, held, result).await?
+    if matches!(result, Ok(Err(ManualError::Store(StoreError::Fenced { .. })))) {
+        inner.listeners.claim_lost(&order.host);
+    }
+    let report = close(inner, &order.host, held, result).await??;
+    Ok(ManualReport {
+        maintenance,
+        ..report
+    })
 }
 
 async fn carry_out<S: Store, T: Station>(
@@ -161,8 +184,9 @@ async fn carry_out<S: Store, T: Station>(
     state: State,
 ) -> Result<ManualReport, ManualError> {
     let now = inner.now();
+    let drawn = || format!("api:{:032x}", inner.rng().random::<u128>());
     let new = NewOperation {
-        key: format!("api:{:032x}", inner.rng().random::<u128>()),
+        key: order.key.clone().unwrap_or_else(drawn),
         kind: order.kind,
         reservation: order.reservation.clone(),
         lab: order.lab.clone(),
@@ -171,13 +195,14 @@ async fn carry_out<S: Store, T: Station>(
         due_at: now,
     };
     let operation = insist(|| inner.store.open_operation(held.claim(), new.clone(), now)).await?;
-    Manual {
+    let span = manual_span(&operation, held.claim());
+    let order_under_way = Manual {
         inner,
         held,
         operation,
-    }
-    .run(&order.steps)
-    .await
+        span: span.clone(),
+    };
+    order_under_way.run(&order.steps).instrument(span).await
 }
 
 async fn finish<S: Store, T: Station, F: Future>(
@@ -187,10 +212,11 @@ async fn finish<S: Store, T: Station, F: Future>(
 ) -> Result<F::Output, ManualError> {
     let host = held.claim().host.clone();
     let result = inner.under(&held, work).await;
-    close(&host, held, result).await
+    close(inner, &host, held, result).await
 }
 
-async fn close<S: Store, R>(
+async fn close<S: Store, T: Station, R>(
+    inner: &Inner<S, T>,
     host: &HostName,
     held: Held<S>,
     result: Result<R, Interrupted>,
@@ -203,7 +229,10 @@ async fn close<S: Store, R>(
         Err(interrupted) => {
             held.abandon();
             Err(match interrupted {
-                Interrupted::ClaimLost => StoreError::Fenced { host: host.clone() }.into(),
+                Interrupted::ClaimLost => {
+                    inner.listeners.claim_lost(host);
+                    StoreError::Fenced { host: host.clone() }.into()
+                }
                 Interrupted::Dropped => ManualError::Stopping,
             })
         }
@@ -216,13 +245,13 @@ async fn acquire<S: Store, T: Station>(
     host: &HostName,
     wait: Duration,
 ) -> Result<Held<S>, ManualError> {
-    let name = inner.flow_name();
     let started_at = Instant::now();
     loop {
         if inner.stopping.is_cancelled() {
             return Err(ManualError::Stopping);
         }
-        if let Some(held) = Held::take(inner, host, &name).await? {
+        if let Some(held) = Held::take(inner, host).await? {
+            inner.listeners.claim_taken(held.claim(), false);
             return Ok(held);
         }
         if started_at.elapsed() >= wait {
@@ -252,6 +281,7 @@ struct Manual<'a, S: Store, T: Station> {
     inner: &'a Inner<S, T>,
     held: &'a Held<S>,
     operation: Operation,
+    span: Span,
 }
 
 impl<S: Store, T: Station> Manual<'_, S, T> {
@@ -259,20 +289,19 @@ impl<S: Store, T: Station> Manual<'_, S, T> {
         let mut steps = Vec::new();
         for (index, action) in actions.iter().enumerate() {
             let next = actions.get(index + 1);
-            let report = self.step(action, next).await?;
+            let number = self.operation.state.attempt() + 1;
+            let span = step_span(&self.span, action.step(), number);
+            let report = self.step(action, next).instrument(span).await?;
             let success = report.is_success();
             steps.push(ManualStep {
                 action: action.history_name(),
                 report,
             });
             if !success {
-                return Ok(ManualReport {
-                    success: false,
-                    steps,
-                });
+                return Ok(ManualReport::of(false, steps));
             }
         }
-        Ok(ManualReport { success: true, steps })
+        Ok(ManualReport::of(true, steps))
     }
 
     async fn step(
@@ -294,6 +323,8 @@ impl<S: Store, T: Station> Manual<'_, S, T> {
                 .begin_attempt(claim, &self.operation, step, number, now)
         })
         .await?;
+        let began_at = Instant::now();
+        inner.listeners.step_began(&self.operation, step, number);
         if !self.held.may_act(step).await {
             return Err(self.held.fenced().into());
         }
@@ -301,7 +332,14 @@ impl<S: Store, T: Station> Manual<'_, S, T> {
         if let StepOutcome::Unknown(reason) = report.outcome.clone() {
             self.find_out(action, reason, &mut report).await;
         }
-        self.finish(id, action, next, &report).await?;
+        let (ended, reason) = self.finish(id, action, next, &report).await?;
+        let ended = StepEnd {
+            outcome: ended,
+            duration: began_at.elapsed(),
+            reason: reason.as_ref(),
+        };
+        inner.listeners.step_ended(&self.operation, step, number, ended);
+        inner.listeners.stored(&self.operation);
         Ok(report)
     }
 
@@ -311,7 +349,7 @@ impl<S: Store, T: Station> Manual<'_, S, T> {
         action: &StepAction,
         next: Option<&StepAction>,
         report: &StepReport,
-    ) -> Result<(), ManualError> {
+    ) -> Result<(AttemptOutcome, Option<Reason>), ManualError> {
         let (inner, claim) = (self.inner, self.held.claim());
         let at = inner.now();
         let next = next.map(StepAction::step);
@@ -344,7 +382,7 @@ impl<S: Store, T: Station> Manual<'_, S, T> {
             now: at,
         };
         insist(|| inner.store.finish_attempt(claim, end)).await?;
-        Ok(())
+        Ok((ended, reason.cloned()))
     }
 
     /// Looks at the host when the answer to a step was lost. Nothing is sent a second time: the caller decides.

@@ -25,15 +25,18 @@ pub enum Mutant {
     WallClockLease,
     /// The plan does not look whether a reservation is over.
     ForgetEndCheck,
+    /// The plan does not look whether somebody works at the host.
+    ForgetMaintenance,
 }
 
 impl Mutant {
     /// Every mutant there is.
-    pub const ALL: [Self; 4] = [
+    pub const ALL: [Self; 5] = [
         Self::SkipTokenCheck,
         Self::OutcomeBeforeEffect,
         Self::WallClockLease,
         Self::ForgetEndCheck,
+        Self::ForgetMaintenance,
     ];
 }
 

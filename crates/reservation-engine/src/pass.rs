@@ -63,19 +63,20 @@ impl<S: Store, T: Station> Engine<S, T> {
         let limit = settings.max_read;
         let now = inner.now();
         let horizon = later(later(now, settings.longest_lead()), settings.view_ahead());
+        let maintained = inner.maintained_for_pass().await?;
         let items = inner.store.work(now, horizon, limit).await?;
         let mut report = PassReport {
             considered: items.len(),
             truncated: u32::try_from(items.len()).is_ok_and(|read| read >= limit),
             ..PassReport::default()
         };
-        let mut placement = place(now, settings, items, hosts);
+        let mut placement = place(now, settings, items, hosts, &maintained);
         placement.retain(|host, _| hosts.is_ours(host) || inner.slots.follows(host));
         self.take_leads(&mut placement).await;
         report.unmapped = without_host(&placement);
-        inner.slots.remember(&placement);
         // The reads may have taken a while; what became due meanwhile is due.
         let now = inner.now();
+        inner.slots.remember(&placement, now, settings);
         let mut due: Vec<Due> = placement
             .iter()
             .filter_map(|(host, placed)| self.consider(host, placed, now, &mut report))
@@ -83,6 +84,7 @@ impl<S: Store, T: Station> Engine<S, T> {
         due.sort_unstable();
         self.start(due, cancel, &mut report).await;
         self.settle_abandoned(hosts).await;
+        self.close_orphans(hosts).await;
         Ok(report)
     }
 

@@ -1,5 +1,7 @@
 //! What the engine needs from outside, in its own words: a store, a station, and (from `lab-model`) a clock.
 
+mod station;
+
 use std::collections::HashMap;
 use std::future::Future;
 use std::time::Duration;
@@ -8,9 +10,12 @@ use chrono::{DateTime, Utc};
 use lab_model::{HostName, LabId, ReservationId};
 use serde_json::Value;
 
+use crate::maintenance::Maintenance;
 use crate::operation::{NewOperation, Operation, Step};
 use crate::reason::Reason;
 use crate::reservation::{Reservation, ReservationStatus};
+
+pub use station::{Observation, Station, StepAction, StepOrder, StepOutcome, StepReport, WakeOrder};
 
 /// Grows with each change of holder; a write under an older token is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -223,6 +228,18 @@ pub trait Store: Send + Sync + 'static {
         lease: Duration,
     ) -> impl Future<Output = Result<Option<Claim>, StoreError>> + Send;
 
+    /// Gives the claim that a holder has on a host now, if he has it. It is asked when the answer to
+    /// [`Store::claim_host`] was lost, by a holder whose name nobody has used before: what is held under it was granted
+    /// to this very question. By default none is known: a host that was claimed without an answer is left alone until
+    /// the lease has ended.
+    fn find_own_claim(
+        &self,
+        _host: &HostName,
+        _holder: &str,
+    ) -> impl Future<Output = Result<Option<Claim>, StoreError>> + Send {
+        async { Ok(None) }
+    }
+
     /// Prolongs a claim; `false` when it was lost.
     fn renew_claim(
         &self,
@@ -309,6 +326,27 @@ pub trait Store: Send + Sync + 'static {
         async { Ok(Vec::new()) }
     }
 
+    /// Gives operations of the scheduler that are not final, were last written before `before`, and whose reservation
+    /// does not exist any more. Oldest first, at most `limit`. By default none: what was begun for a reservation that
+    /// somebody deleted stays open for ever, which harms nothing but those who count.
+    fn orphaned(
+        &self,
+        _before: DateTime<Utc>,
+        _limit: u32,
+    ) -> impl Future<Output = Result<Vec<Operation>, StoreError>> + Send {
+        async { Ok(Vec::new()) }
+    }
+
+    /// Gives the hosts that are in maintenance at `now`: nothing is begun on them. Read by each
+    /// pass, and again right before a step, when the last time was more than a second ago. By default none is: where nobody says so, there is no
+    /// maintenance.
+    fn maintenance(
+        &self,
+        _now: DateTime<Utc>,
+    ) -> impl Future<Output = Result<HashMap<HostName, Maintenance>, StoreError>> + Send {
+        async { Ok(HashMap::new()) }
+    }
+
     /// Gives what is known of how long each of these hosts takes. Hosts of which nothing is known are left out. By
     /// default nothing is known: each host gets the configured lead, so one that takes longer is ready late.
     fn host_timings(
@@ -330,148 +368,4 @@ pub trait Store: Send + Sync + 'static {
     ) -> impl Future<Output = Result<(), StoreError>> + Send {
         async { Ok(()) }
     }
-}
-
-/// One step to be carried out on one host.
-#[derive(Debug, Clone, PartialEq)]
-pub struct StepOrder {
-    /// On which host.
-    pub host: HostName,
-    /// What to do.
-    pub action: StepAction,
-    /// Whatever happens, an answer comes within this time.
-    pub deadline: Duration,
-}
-
-/// What a step does on a host.
-#[derive(Debug, Clone, PartialEq)]
-pub enum StepAction {
-    /// Climb the wake ladder.
-    Wake(WakeOrder),
-    /// `prepare-session` with these arguments.
-    Prepare {
-        /// After the command word.
-        args: Vec<String>,
-    },
-    /// `release-session` with these arguments.
-    Release {
-        /// After the command word.
-        args: Vec<String>,
-    },
-    /// `power <mode>` with these arguments.
-    Power {
-        /// `shutdown` or `hibernate`.
-        mode: String,
-        /// After the mode.
-        args: Vec<String>,
-    },
-}
-
-impl StepAction {
-    /// The step this carries out.
-    #[must_use]
-    pub fn step(&self) -> Step {
-        match self {
-            Self::Wake(_) => Step::Wake,
-            Self::Prepare { .. } => Step::Prepare,
-            Self::Release { .. } => Step::Release,
-            Self::Power { .. } => Step::Power,
-        }
-    }
-
-    /// The action's name in the history and in answers: `wake`, `prepare`, `release`, `power:<mode>`.
-    #[must_use]
-    pub fn history_name(&self) -> String {
-        match self {
-            Self::Power { mode, .. } => format!("power:{mode}"),
-            other => other.step().as_str().to_owned(),
-        }
-    }
-}
-
-/// What differs from the host's catalog entry in one wake.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct WakeOrder {
-    /// Another card.
-    pub mac: Option<String>,
-    /// Another target of the reachability probe.
-    pub ping_target: Option<String>,
-    /// How many packets at most.
-    pub attempts: Option<u32>,
-    /// How long to wait for an answer after each packet.
-    pub ping_timeout: Option<Duration>,
-    /// Another broadcast address.
-    pub broadcast: Option<String>,
-    /// Another UDP port.
-    pub port: Option<u16>,
-}
-
-/// How a step ended, as far as the host is concerned.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum StepOutcome {
-    /// It took effect.
-    Done,
-    /// It took effect, with warnings.
-    DoneWithWarnings,
-    /// It did not take effect, for this reason.
-    Failed(Reason),
-    /// Nobody knows whether it took effect.
-    Unknown(Reason),
-}
-
-/// What came of one step.
-#[derive(Debug, Clone, PartialEq)]
-pub struct StepReport {
-    /// How it ended.
-    pub outcome: StepOutcome,
-    /// One line, as the contract words it (`Exit code 0`, `Host reachable`).
-    pub message: String,
-    /// Exit code of a command, 200 or 504 for a wake; `None` when there is none.
-    pub response_code: Option<i32>,
-    /// What the contract shows as `details`.
-    pub details: Value,
-    /// How long it took.
-    pub duration: Duration,
-    /// What was seen of the host on the way, if anything.
-    pub observed: Option<Observation>,
-}
-
-/// What was seen of a host. Instants are translated to our clock.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Observation {
-    /// Whether WinRM answered.
-    pub reachable: bool,
-    /// Whether the host was looked at and is off, which is more than not to answer: nothing takes a connection where
-    /// WinRM is. A host that hangs still takes them; it is neither reachable nor off.
-    pub off: bool,
-    /// When it booted.
-    pub booted_at: Option<DateTime<Utc>>,
-    /// When its heartbeat was written.
-    pub reported_at: Option<DateTime<Utc>>,
-    /// Whether the station says it is ready.
-    pub ready: Option<bool>,
-    /// Whether the station is in local mode.
-    pub local_mode: Option<bool>,
-    /// Whether somebody other than the lab's own account is logged on at the host.
-    pub local_session: Option<bool>,
-    /// When a session was last prepared successfully.
-    pub prepared_at: Option<DateTime<Utc>>,
-    /// When a session was last released.
-    pub released_at: Option<DateTime<Utc>>,
-    /// When somebody was last logged off by force.
-    pub logged_off_at: Option<DateTime<Utc>>,
-    /// When power was last ordered.
-    pub power_action_at: Option<DateTime<Utc>>,
-}
-
-/// Carries out steps on hosts.
-pub trait Station: Send + Sync + 'static {
-    /// Carries out one step and says what came of it, at the latest when the order's deadline is over.
-    ///
-    /// # Cancel safety
-    /// A dropped future may leave the effect unknown; the caller goes on as after a crash.
-    fn perform(&self, order: StepOrder) -> impl Future<Output = StepReport> + Send;
-
-    /// Looks at a host without changing anything, within `deadline`.
-    fn observe(&self, host: &HostName, deadline: Duration) -> impl Future<Output = Observation> + Send;
 }

@@ -8,15 +8,21 @@ use rand::{Rng, RngExt};
 use crate::instant::{between, later};
 use crate::settings::Settings;
 
+/// Whoever looks for a host does so at whole multiples of so many seconds.
+const TOGETHER: i64 = 10;
+
 /// The wait after `failed` tries: doubled each time, at most `retry_max`, then 20 % more or less so that hosts
 /// that failed together do not come back together.
 pub(crate) fn wait(settings: &Settings, failed: u32, rng: &mut impl Rng) -> Duration {
+    jittered(grown(settings, failed), rng)
+}
+
+fn grown(settings: &Settings, failed: u32) -> Duration {
     let doublings = failed.saturating_sub(1).min(20);
-    let grown = settings
+    settings
         .retry_first
         .saturating_mul(1 << doublings)
-        .min(settings.retry_max);
-    jittered(grown, rng)
+        .min(settings.retry_max)
 }
 
 /// When to try again after `failed` tries, or `None` when that would be at `limit` or later.
@@ -28,6 +34,19 @@ pub(crate) fn next_try(
     rng: &mut impl Rng,
 ) -> Option<DateTime<Utc>> {
     Some(later(now, wait(settings, failed, rng))).filter(|at| *at < limit)
+}
+
+/// When to look again for a host, after `failed` looks: nobody is disturbed by many who look at once, and many who look
+/// together read together. Not at `limit` or later.
+pub(crate) fn next_look_for_host(
+    settings: &Settings,
+    now: DateTime<Utc>,
+    failed: u32,
+    limit: DateTime<Utc>,
+) -> Option<DateTime<Utc>> {
+    let at = later(now, grown(settings, failed)).timestamp();
+    let together = at.div_euclid(TOGETHER).saturating_add(1).saturating_mul(TOGETHER);
+    DateTime::from_timestamp(together, 0).filter(|at| *at < limit)
 }
 
 /// When to look at a host again whose effect is unknown since `since`: half as long again as nobody has known, so

@@ -11,7 +11,9 @@ use tokio::time::Instant;
 
 use crate::explain::{Wait, WaitCode};
 use crate::hold::Hold;
-use crate::plan::{HostFacts, Placement};
+use crate::plan::{HostFacts, Placement, Presence, plan_host};
+use crate::ports::WorkItem;
+use crate::settings::Settings;
 
 /// How long this process goes on with a host to which it handed something over, if another one sees to that host:
 /// its next look may be a whole scan interval away. Longer than a start takes, and soon over.
@@ -46,18 +48,21 @@ impl Slots {
         }
     }
 
-    /// Notes which reservations each host has, and what is known of it; the hosts of former passes are kept only while
+    /// Notes which reservations each host has, by a pass at `now`, and what is known of it; the hosts of former passes are kept only while
     /// a flow runs.
-    pub(crate) fn remember(&self, placement: &Placement) {
+    pub(crate) fn remember(&self, placement: &Placement, now: DateTime<Utc>, settings: &Settings) {
         let mut slots = self.lock();
         slots.retain(|host, slot| slot.running || placement.contains_key(host));
         for (host, placed) in placement {
             let slot = slots.entry(host.clone()).or_default();
-            slot.reservations = placed
-                .items
-                .iter()
-                .map(|item| item.reservation.id.clone())
-                .collect();
+            // Those without a host have nothing to do with each other: what is not due need not be read again.
+            let apart = placed.facts.presence == Presence::Nowhere;
+            let is_due = |item: &&WorkItem| {
+                let items = std::slice::from_ref(*item);
+                plan_host(now, settings, &placed.facts, items).act.is_some()
+            };
+            let items = placed.items.iter().filter(|item| !apart || is_due(item));
+            slot.reservations = items.map(|item| item.reservation.id.clone()).collect();
             slot.facts = placed.facts.clone();
         }
     }

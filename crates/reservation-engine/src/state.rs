@@ -76,6 +76,15 @@ pub enum State {
         /// Why.
         reason: Reason,
     },
+    /// A newer release wrote it, in words that this one may not understand: it is left alone, and it has its host.
+    /// Never stored.
+    #[serde(skip)]
+    Foreign {
+        /// The journal version it was written in.
+        version: u32,
+        /// Whether it has come to its end.
+        over: bool,
+    },
 }
 
 /// What happened to an operation.
@@ -188,6 +197,11 @@ impl State {
     /// [`IllegalTransition`] when `event` cannot happen in this state; every event is illegal in a final one.
     pub fn apply(self, event: Event) -> Result<Self, IllegalTransition> {
         match (self, event) {
+            // What is not ours is not moved, whatever happens.
+            (from @ Self::Foreign { .. }, event) => Err(IllegalTransition {
+                from: from.name(),
+                event: event.name(),
+            }),
             // Pending, Waiting -> Running: a new try, whichever step it begins with; only a step whose effect is
             // still unknown has to be looked at first.
             (Self::Pending { failed, .. }, Event::Begin { step, at }) => Ok(begun(step, failed, at)),
@@ -282,6 +296,7 @@ impl State {
             Self::Waiting { .. } => "waiting",
             Self::Done { .. } => "done",
             Self::NeedsAttention { .. } => "needs_attention",
+            Self::Foreign { .. } => "foreign",
         }
     }
 
@@ -294,7 +309,7 @@ impl State {
             | Self::Checking { step, .. }
             | Self::Waiting { step, .. } => Some(*step),
             Self::NeedsAttention { step, .. } => *step,
-            Self::Done { .. } => None,
+            Self::Done { .. } | Self::Foreign { .. } => None,
         }
     }
 
@@ -304,14 +319,17 @@ impl State {
         match self {
             Self::Running { attempt, .. } | Self::Checking { attempt, .. } => *attempt,
             Self::Pending { failed, .. } | Self::Waiting { failed, .. } => *failed,
-            Self::Done { .. } | Self::NeedsAttention { .. } => 0,
+            Self::Done { .. } | Self::NeedsAttention { .. } | Self::Foreign { .. } => 0,
         }
     }
 
     /// Whether nothing more will happen.
     #[must_use]
     pub fn is_final(&self) -> bool {
-        matches!(self, Self::Done { .. } | Self::NeedsAttention { .. })
+        matches!(
+            self,
+            Self::Done { .. } | Self::NeedsAttention { .. } | Self::Foreign { over: true, .. }
+        )
     }
 }
 

@@ -1,10 +1,12 @@
 //! One step of a scheduled operation: intent committed, effect, outcome committed.
 
 use chrono::{DateTime, Utc};
-use tracing::{Instrument, info, info_span, warn};
+use tokio::time::Instant;
+use tracing::{Instrument, info, warn};
 
 use crate::check::is_prepared_since;
-use crate::flow::{Flow, FlowError};
+use crate::events::{StepEnd, step_span};
+use crate::flow::{Flow, FlowError, first_step};
 use crate::held::insist;
 use crate::history::{step_entry, step_row, try_row};
 use crate::instant::{earlier, later};
@@ -48,42 +50,73 @@ impl<S: Store, T: Station> Flow<'_, S, T> {
             operation.prepare_began_at.get_or_insert(now);
         }
         let attempt = operation.state.attempt();
-        let span = info_span!("step", operation.id = %operation.id, step = step.as_str(), attempt);
-        async {
-            let claim = self.held.claim();
-            let store = &self.inner.store;
-            let id = insist(|| store.begin_attempt(claim, &operation, step, attempt, now)).await?;
-            // What was planned that long ago may no longer be wanted; it is resumed as after a crash.
-            if self.asked_at.elapsed() > self.inner.settings.lease / 3 && self.has_changed(item).await? {
-                let late = "the intent was so long in coming that the plan behind it is too old";
-                return Err(StoreError::Unavailable(late.into()).into());
-            }
-            if !self.held.may_act(step).await {
-                return Err(self.held.fenced().into());
-            }
-            #[cfg(feature = "mutants")]
-            if self.boast(id, &operation, step).await? {
-                self.effect(item, &operation, step, args, note).await?;
-                return Ok(());
-            }
-            let outcome = self.effect(item, &operation, step, args, note).await?;
-            operation.state = operation.state.clone().apply(outcome.event)?;
-            self.set_idle_due(&mut operation);
-            tell(&operation.state, outcome.reason.as_ref());
-            self.tell_end(item, &operation);
-            let end = AttemptEnd {
-                operation: &operation,
-                attempt: id,
-                outcome: outcome.attempt,
-                reason: outcome.reason.as_ref(),
-                history: &outcome.rows,
-                now: self.inner.now(),
-            };
-            insist(|| store.finish_attempt(claim, end)).await?;
-            Ok(())
+        let span = step_span(&self.operation_span(&operation), step, attempt);
+        let work = self.intend_and_act(item, operation, step, args, note);
+        work.instrument(span).await
+    }
+
+    /// `operation` is the one whose state says that the step is under way, which nobody knows yet.
+    async fn intend_and_act(
+        &mut self,
+        item: &WorkItem,
+        mut operation: Operation,
+        step: Step,
+        args: Vec<String>,
+        note: Option<Reason>,
+    ) -> Result<(), FlowError> {
+        let (claim, store) = (self.held.claim(), &self.inner.store);
+        let attempt = operation.state.attempt();
+        let now = self.inner.now();
+        let id = insist(|| store.begin_attempt(claim, &operation, step, attempt, now)).await?;
+        let began_at = Instant::now();
+        self.tell_began(&operation, step, attempt);
+        // What was planned that long ago may no longer be wanted; it is resumed as after a crash.
+        if self.asked_at.elapsed() > self.inner.settings.lease / 3 && self.has_changed(item, step).await? {
+            let late = "the intent was so long in coming that the plan behind it is too old";
+            return Err(StoreError::Unavailable(late.into()).into());
         }
-        .instrument(span)
-        .await
+        if !self.held.may_act(step).await {
+            return Err(self.held.fenced().into());
+        }
+        #[cfg(feature = "mutants")]
+        if self.boast(id, &operation, step).await? {
+            self.effect(item, &operation, step, args, note).await?;
+            return Ok(());
+        }
+        let outcome = self.effect(item, &operation, step, args, note).await?;
+        operation.state = operation.state.clone().apply(outcome.event)?;
+        self.set_idle_due(&mut operation);
+        tell(&operation.state, outcome.reason.as_ref());
+        self.tell_end(item, &operation);
+        let end = AttemptEnd {
+            operation: &operation,
+            attempt: id,
+            outcome: outcome.attempt,
+            reason: outcome.reason.as_ref(),
+            history: &outcome.rows,
+            now: self.inner.now(),
+        };
+        insist(|| store.finish_attempt(claim, end)).await?;
+        let listeners = &self.inner.listeners;
+        let ended = StepEnd {
+            outcome: outcome.attempt,
+            duration: began_at.elapsed(),
+            reason: outcome.reason.as_ref(),
+        };
+        listeners.step_ended(&operation, step, attempt, ended);
+        if step == Step::Activate && outcome.attempt == AttemptOutcome::Done {
+            listeners.ready(&operation, &item.reservation, self.inner.now());
+        }
+        listeners.stored_for(&operation, &item.reservation);
+        Ok(())
+    }
+
+    fn tell_began(&self, operation: &Operation, step: Step, attempt: u32) {
+        let listeners = &self.inner.listeners;
+        if attempt == 1 && step == first_step(operation.kind) {
+            listeners.dispatched(operation, self.inner.now());
+        }
+        listeners.step_began(operation, step, attempt);
     }
 
     async fn effect(
@@ -289,8 +322,13 @@ impl<S: Store, T: Station> Flow<'_, S, T> {
         Ok(self.failed(item, operation, reason))
     }
 
-    /// Whether the reservation is another one than it was planned for. A store that is merely slow holds nobody up.
-    async fn has_changed(&self, item: &WorkItem) -> Result<bool, StoreError> {
+    /// Whether the reservation is another one than it was planned for, or somebody has begun to work at the host. A store
+    /// that is merely slow holds nobody up.
+    async fn has_changed(&self, item: &WorkItem, step: Step) -> Result<bool, StoreError> {
+        let leaves = matches!(step, Step::Release | Step::Complete);
+        if !leaves && insist(|| self.inner.maintenance_of(self.host)).await?.is_some() {
+            return Ok(true);
+        }
         let ids = std::slice::from_ref(&item.reservation.id);
         let found = insist(|| self.inner.store.find_work(ids)).await?;
         Ok(found.first().map(|found| &found.reservation) != Some(&item.reservation))

@@ -24,7 +24,7 @@ pub(crate) async fn read(db: &Database, told: &Told, limit: u32) -> Result<Vec<O
     let rows = db.bounded(open().all(db.connection())).await?;
     let open: Vec<(Operation, i64)> = rows
         .iter()
-        .filter_map(|row| told.readable(row).map(|operation| (operation, row.token)))
+        .filter_map(|row| told.ours(row).map(|operation| (operation, row.token)))
         .collect();
     if open.is_empty() {
         return Ok(Vec::new());

@@ -130,6 +130,23 @@ pub(crate) async fn find(db: &Database, host: &HostName) -> Result<Option<ClaimI
     }))
 }
 
+/// The claim that this holder has now, if he has it.
+pub(crate) async fn find_own(db: &Database, host: &HostName, holder: &str) -> Result<Option<Claim>, Fault> {
+    let sql = format!(
+        "SELECT fence FROM ops_leases WHERE name = ? AND holder = ? AND lease_until > {}",
+        db.backend().now_ms()
+    );
+    let read = db.statement(&sql, [lease_name(host).into(), holder.into()]);
+    let Some(row) = db.bounded(db.connection().query_one_raw(read)).await? else {
+        return Ok(None);
+    };
+    Ok(Some(Claim {
+        host: host.clone(),
+        holder: holder.to_owned(),
+        token: FencingToken(row.try_get_by_index(0)?),
+    }))
+}
+
 /// The condition that a claim is still ours, with `@` for the table; the values are those of [`held_by`]. That the
 /// lease has not run out is another one.
 pub(crate) const HELD: &str = "@name = ? AND @fence = ? AND @holder = ?";

@@ -12,7 +12,10 @@ use crate::entity::history;
 const MAX_MESSAGE: usize = 16_000;
 
 /// Adds rows in the order given. Their ids need not be dense, but grow.
-pub(crate) async fn add(tx: &impl ConnectionTrait, rows: &[HistoryRow]) -> Result<(), DbErr> {
+///
+/// # Errors
+/// The database's.
+pub async fn add(tx: &impl ConnectionTrait, rows: &[HistoryRow]) -> Result<(), DbErr> {
     if rows.is_empty() {
         return Ok(());
     }

@@ -35,8 +35,13 @@ mod fenced;
 mod abandoned;
 mod due;
 mod history;
+mod journal_view;
+mod lists;
+mod maintenance;
 mod operations;
+mod orphans;
 mod queries;
+mod queries_fleet;
 mod reservations;
 mod timings;
 mod work;
@@ -44,5 +49,11 @@ mod work;
 #[cfg(test)]
 mod plans;
 
+/// Adds rows to the history inside a transaction of the caller's own.
+pub use history::add as add_history;
+pub use journal_view::{JournalEntry, JournalKey};
+pub use lists::{HistoryFilter, ReservationFilter, ReservationsPage};
+pub use maintenance::NewMaintenance;
 pub use queries::{AttemptRow, OperationRow, OperationsPage, ReservationRow};
+pub use queries_fleet::FleetReservation;
 pub use store::ReservationStore;

@@ -3,11 +3,15 @@
 
 use chrono::NaiveDateTime;
 use lab_model::ReservationId;
+use reservation_engine::OperationId;
 use sea_orm::{ConnectionTrait as _, QueryTrait as _, Statement};
 use store_support::{Backend, Database, each_backend};
 
 use crate::due::Slice;
-use crate::{abandoned, due, queries, work};
+use crate::{
+    HistoryFilter, JournalKey, ReservationFilter, abandoned, due, journal_view, lists, orphans, queries,
+    queries_fleet, work,
+};
 
 /// Another service's table, in another collation than ours, with enough rows that the optimizer has a choice.
 async fn a_large_database(db: &Database) {
@@ -65,7 +69,20 @@ async fn a_large_database(db: &Database) {
             run(db, &format!("INSERT INTO {into} VALUES {}", rows.join(", "))).await;
         }
     }
-    for table in ["lab_reservations", "ops_operations", "reservation_operations"] {
+    run(
+        db,
+        "INSERT INTO ops_attempts (operation_id, step, attempt, token, intent_at, outcome, outcome_at) \
+         SELECT id, CASE WHEN id % 40 = 0 THEN 'power' ELSE 'prepare' END, 1, 1, due_at, 'done', due_at \
+         FROM ops_operations",
+    )
+    .await;
+    run(db, "UPDATE lab_reservations SET lab_id = CAST(id % 40 AS CHAR)").await;
+    for table in [
+        "lab_reservations",
+        "ops_operations",
+        "ops_attempts",
+        "reservation_operations",
+    ] {
         let mysql = if db.backend() == Backend::MySql {
             "TABLE "
         } else {
@@ -157,6 +174,7 @@ each_backend! {
             due::statuses(db, [slice; 2], lately, horizon, 200),
             work::open_or_owed(db, 200),
             abandoned::open().build(db.backend().driver()),
+            orphans::open(lately.and_utc()).build(db.backend().driver()),
         ] {
             let plan = plan(db, statement).await;
             reads_an_index_only(db, &plan);
@@ -184,6 +202,51 @@ each_backend! {
             let plan = plan(db, statement).await;
             reads_an_index_only(db, &plan);
             sorts_nothing(&plan);
+        }
+    }
+
+    async fn the_newest_of_the_history_is_read_in_order_from_an_index(test) {
+        let db = test.database();
+        a_large_database(db).await;
+        let reservation = ReservationId::parse(&format!("0x{:064x}", 3)).unwrap();
+        let host = || Some("h".to_owned());
+        for filter in [
+            HistoryFilter::default(),
+            HistoryFilter { host: host(), reservation: None },
+            HistoryFilter { host: None, reservation: Some(reservation) },
+        ] {
+            let plan = plan(db, lists::recent(db, &filter, 100, 0)).await;
+            // Without a condition the whole index is walked, from its end, as far as the page goes.
+            if filter != HistoryFilter::default() {
+                reads_an_index_only(db, &plan);
+            }
+            let index = "idx_reservation_operations";
+            assert!(plan.iter().any(|line| line.contains(index)), "{plan:#?}");
+            sorts_nothing(&plan);
+        }
+    }
+
+    async fn reservations_are_listed_and_operations_found_without_a_sort(test) {
+        let db = test.database();
+        a_large_database(db).await;
+        let plan_of = |labs| {
+            let filter = ReservationFilter::default();
+            plan(db, lists::listed(&filter, labs, Some(3_000), 100).build(db.backend().driver()))
+        };
+        sorts_nothing(&plan_of(None).await);
+        let of_lab = plan_of(Some(vec!["8".to_owned()])).await;
+        assert!(of_lab.iter().any(|line| line.contains("idx_lab_reservations_lab")), "{of_lab:#?}");
+        sorts_nothing(&of_lab);
+        let labs = plan(db, lists::stored_labs(db)).await;
+        let steps = |line: &String| line.contains("Using index for group-by") || line.contains("SEARCH lab_reservations");
+        assert!(labs.iter().any(steps), "{labs:#?}");
+        let since = NaiveDateTime::parse_from_str("2026-02-18 09:00:00", "%Y-%m-%d %H:%M:%S").unwrap();
+        let powered_off = plan(db, queries_fleet::powered_off(db, since)).await;
+        reads_an_index_only(db, &powered_off);
+        assert!(powered_off.iter().any(|line| line.contains("idx_ops_attempts_step")), "{powered_off:#?}");
+        for key in [JournalKey::Id(OperationId(17)), JournalKey::Key("start:17")] {
+            let plan = plan(db, journal_view::joined(db, key)).await;
+            reads_an_index_only(db, &plan);
         }
     }
 }

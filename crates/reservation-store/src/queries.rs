@@ -124,11 +124,13 @@ impl ReservationStore {
         // SQLite counts offsets in 63 bits; nobody has as many rows.
         let offset = offset.min(i64::MAX.unsigned_abs());
         let call = async {
-            let total = history_of(id).count(self.db.connection()).await?;
-            let rows = if offset < total {
-                page(id, limit, offset).all(self.db.connection()).await?
+            let rows = page(id, limit, offset).all(self.db.connection()).await?;
+            let read = rows.len() as u64;
+            // A page that is not full is the last one, unless it lies beyond the end.
+            let total = if read < u64::from(limit) && (read > 0 || offset == 0) {
+                offset + read
             } else {
-                Vec::new()
+                history_of(id).count(self.db.connection()).await?
             };
             Ok(OperationsPage {
                 rows: rows.into_iter().map(OperationRow::from).collect(),
@@ -172,7 +174,7 @@ impl ReservationStore {
             .all(self.db.connection());
         let rows = self.db.bounded(open).await;
         let rows = rows.map_err(|error| Fault::during("read open operations")(error.into()))?;
-        let readable = rows.iter().filter_map(|row| self.reader.told.readable(row));
+        let readable = rows.iter().filter_map(|row| self.reader.told.ours(row));
         Ok(readable.collect())
     }
 

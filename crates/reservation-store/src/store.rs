@@ -6,14 +6,14 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use lab_model::{HostName, ReservationId};
 use reservation_engine::{
-    AttemptEnd, AttemptId, Claim, ClaimInfo, HistoryRow, NewOperation, Operation, ReservationStatus, Step,
-    Store, StoreError, TimingSample, Timings, WorkItem,
+    AttemptEnd, AttemptId, Claim, ClaimInfo, HistoryRow, Maintenance, NewOperation, Operation,
+    ReservationStatus, Step, Store, StoreError, TimingSample, Timings, WorkItem,
 };
 use store_support::Database;
 
 use crate::fault::Fault;
 use crate::work::Reader;
-use crate::{abandoned, claims, operations, reservations, timings};
+use crate::{abandoned, claims, maintenance, operations, orphans, reservations, timings};
 
 /// Reservations, claims and the journal in a database that was migrated. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -75,6 +75,12 @@ impl Store for ReservationStore {
         claims::take(&self.db, host, holder, lease)
             .await
             .map_err(Fault::during("claim a host"))
+    }
+
+    async fn find_own_claim(&self, host: &HostName, holder: &str) -> Result<Option<Claim>, StoreError> {
+        claims::find_own(&self.db, host, holder)
+            .await
+            .map_err(Fault::during("read a claim"))
     }
 
     async fn renew_claim(&self, claim: &Claim, lease: Duration) -> Result<bool, StoreError> {
@@ -141,6 +147,18 @@ impl Store for ReservationStore {
         abandoned::read(&self.db, &self.reader.told, limit)
             .await
             .map_err(Fault::during("read abandoned operations"))
+    }
+
+    async fn orphaned(&self, before: DateTime<Utc>, limit: u32) -> Result<Vec<Operation>, StoreError> {
+        orphans::read(&self.db, &self.reader.told, before, limit)
+            .await
+            .map_err(Fault::during("read operations without a reservation"))
+    }
+
+    async fn maintenance(&self, now: DateTime<Utc>) -> Result<HashMap<HostName, Maintenance>, StoreError> {
+        maintenance::read(&self.db, now)
+            .await
+            .map_err(Fault::during("read which hosts are in maintenance"))
     }
 
     async fn host_timings(&self, hosts: &[HostName]) -> Result<HashMap<HostName, Timings>, StoreError> {

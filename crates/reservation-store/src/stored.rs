@@ -51,27 +51,57 @@ pub(crate) fn to_domain(row: &operation::Model) -> Result<Operation, Fault> {
     })
 }
 
+/// A row of a newer release, as far as every release understands it: whose it is, and which host it has.
+fn foreign(row: &operation::Model) -> Option<Operation> {
+    Some(Operation {
+        id: OperationId(row.id),
+        kind: OperationKind::parse(&row.kind)?,
+        reservation: ReservationId::parse(&row.reservation_id).ok()?,
+        lab: row.lab_id.as_deref().map(LabId::new),
+        host: HostName::parse(&row.host).ok()?,
+        state: State::Foreign {
+            version: row.journal_version.unsigned_abs(),
+            over: FINAL.contains(&row.state.as_str()),
+        },
+        prepare_began_at: row.prepare_began_at.map(|at| at.and_utc()),
+        due_at: row.due_at.and_utc(),
+        created_at: row.created_at.and_utc(),
+    })
+}
+
 /// Which unreadable rows the log has been told of.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Told(Arc<Mutex<HashSet<i64>>>);
 
 impl Told {
-    /// Reads a row; says `None` for one that cannot be understood, loudly the first time: the others go on.
+    /// Reads a row; says `None` for one that cannot be understood, loudly the first time: the others go on. One of a newer
+    /// release is given as [`State::Foreign`].
     pub(crate) fn readable(&self, row: &operation::Model) -> Option<Operation> {
-        match to_domain(row) {
-            Ok(operation) => Some(operation),
-            Err(fault) => {
-                if self.is_news(row.id) {
-                    tracing::error!(
-                        operation.id = row.id,
-                        reservation.id = row.reservation_id,
-                        host.name = row.host,
-                        error = %fault,
-                        "an operation cannot be understood and is left alone"
-                    );
-                }
-                None
-            }
+        let read = to_domain(row);
+        if let Err(fault) = &read {
+            self.tell(row, fault);
+        }
+        match read {
+            Err(Fault::Corrupt(Corrupt::Newer { .. })) => foreign(row),
+            read => read.ok(),
+        }
+    }
+
+    /// The same; `None` for one of a newer release as well.
+    pub(crate) fn ours(&self, row: &operation::Model) -> Option<Operation> {
+        let read = self.readable(row);
+        read.filter(|operation| !matches!(operation.state, State::Foreign { .. }))
+    }
+
+    fn tell(&self, row: &operation::Model, fault: &Fault) {
+        if self.is_news(row.id) {
+            tracing::error!(
+                operation.id = row.id,
+                reservation.id = row.reservation_id,
+                host.name = row.host,
+                error = %fault,
+                "an operation cannot be understood and is left alone"
+            );
         }
     }
 
@@ -142,8 +172,10 @@ mod tests {
             for _ in 0..3 {
                 assert!(told.readable(&row(1, OUR_VERSION)).is_some());
                 assert!(told.readable(&row(2, 0)).is_some());
-                assert_eq!(told.readable(&row(3, OUR_VERSION + 1)), None);
-                assert_eq!(told.clone().readable(&row(4, OUR_VERSION + 1)), None);
+                let theirs = told.readable(&row(3, OUR_VERSION + 1)).unwrap();
+                let version = JOURNAL_VERSION + 1;
+                assert_eq!(theirs.state, State::Foreign { version, over: false });
+                assert_eq!(told.clone().ours(&row(4, OUR_VERSION + 1)), None);
             }
         });
         assert_eq!(said.load(Ordering::SeqCst), 2);

@@ -8,7 +8,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use chrono::{DateTime, Utc};
 use lab_model::ReservationId;
-use reservation_engine::{Reservation, ReservationStatus, WorkItem};
+use reservation_engine::{Operation, Reservation, ReservationStatus, State, WorkItem};
 use sea_orm::sea_query::Expr;
 use sea_orm::{
     ColumnTrait as _, ConnectionTrait as _, DatabaseConnection, EntityTrait as _, FromQueryResult as _,
@@ -27,7 +27,7 @@ use crate::stored::{FINAL, OUR_VERSION, Told};
 pub(crate) const CHUNK: usize = 400;
 
 /// The kinds of operation that the scheduler opens; callers' are not its business.
-const SCHEDULED: [&str; 2] = ["start", "end"];
+pub(crate) const SCHEDULED: [&str; 2] = ["start", "end"];
 
 /// Reads work; keeps what one pass tells the next.
 #[derive(Debug, Clone, Default)]
@@ -109,7 +109,8 @@ impl Reader {
         Ok(items)
     }
 
-    /// A reservation with an operation that cannot be understood is left out: nothing may be done for it.
+    /// A reservation with an operation that cannot be understood is left out: nothing may be done for it. One of a newer
+    /// release is given as what it is, for it has its host.
     fn items(&self, found: Vec<Reservation>, rows: Vec<operation::Model>) -> Vec<WorkItem> {
         let mut operations: HashMap<String, Vec<operation::Model>> = HashMap::new();
         for row in rows {
@@ -239,11 +240,19 @@ const OPERATION: [&str; 16] = [
     "journal_version",
 ];
 
-/// By start; but those for which nothing more will be tried come after all others.
+/// By start; but those for which nothing more will be tried, and those to which a newer release sees, come after all
+/// others.
 fn earliest_first(mut items: Vec<WorkItem>, limit: usize) -> Vec<WorkItem> {
     items.sort_by_key(|item| {
         let again = item.reservation.status == ReservationStatus::Confirmed;
+        let foreign = |operation: &Option<Operation>| {
+            matches!(
+                operation.as_ref().map(|row| &row.state),
+                Some(State::Foreign { .. })
+            )
+        };
         let over = !again && item.end.as_ref().is_some_and(|end| end.state.is_final());
+        let over = over || foreign(&item.start) || foreign(&item.end);
         (over, item.reservation.starts_at)
     });
     items.truncate(limit);

@@ -6,17 +6,22 @@ use std::time::Duration;
 
 use lab_model::{Host, HostName, SharedClock};
 use reservation_engine::WakeOrder;
+use tokio::time::timeout;
 use winrm_transport::Stats;
 use wol::Pinger;
 
 use crate::adhoc::{AdHocWake, WakeError, WakeRequest};
 use crate::catalog::SharedCatalog;
 use crate::command::{self, CommandReport};
-use crate::error::StationError;
+use crate::credentials::{Credentials, NoCredential, Nowhere};
+use crate::error::{Refusal, StationError};
 use crate::heartbeat::{EventsRead, HeartbeatReading};
 use crate::links::{Link, Links};
 use crate::settings::Settings;
 use crate::wake::{self, WakeReport};
+
+/// Nobody waits longer for a credential; it comes from memory or from the database.
+const LOOK_UP_WITHIN: Duration = Duration::from_secs(5);
 
 /// Carries out steps on the hosts of a catalog. Cheap to clone; clones share connections and what was learned.
 ///
@@ -33,13 +38,25 @@ pub(crate) struct Inner {
     pub(crate) settings: Settings,
     pub(crate) clock: SharedClock,
     pub(crate) links: Links,
+    credentials: Arc<dyn Credentials>,
     /// `None` inside: this process may not send ICMP echoes.
     pub(crate) pinger: OnceLock<Option<Pinger>>,
 }
 
 impl StationControl {
-    /// Takes hold of the hosts of a catalog. Nothing is connected before it is needed.
+    /// Takes hold of the hosts of a catalog whose entries say themselves who we are. Nothing is connected before it
+    /// is needed.
     pub fn new(catalog: SharedCatalog, settings: Settings, clock: SharedClock) -> Self {
+        Self::with_credentials(catalog, settings, clock, Arc::new(Nowhere))
+    }
+
+    /// The same for a catalog whose entries name stored credentials.
+    pub fn with_credentials(
+        catalog: SharedCatalog,
+        settings: Settings,
+        clock: SharedClock,
+        credentials: Arc<dyn Credentials>,
+    ) -> Self {
         let (links, pinger) = (Links::default(), OnceLock::new());
         Self {
             inner: Arc::new(Inner {
@@ -47,6 +64,7 @@ impl StationControl {
                 settings,
                 clock,
                 links,
+                credentials,
                 pinger,
             }),
         }
@@ -89,7 +107,7 @@ impl StationControl {
         args: &[String],
         deadline: Option<Duration>,
     ) -> Result<CommandReport, StationError> {
-        let (entry, link) = self.inner.host(host)?;
+        let (entry, link) = self.inner.host(host).await?;
         let deadline =
             deadline.unwrap_or_else(|| self.inner.settings.command_deadline + command::waits_for(args));
         self.inner
@@ -113,13 +131,29 @@ impl StationControl {
         events: EventsRead,
         deadline: Duration,
     ) -> Result<HeartbeatReading, StationError> {
-        let (entry, link) = self.inner.host(host)?;
+        let (entry, link) = self.inner.host(host).await?;
         self.inner.read_heartbeat(&entry, &link, events, deadline).await
     }
 
     /// Deletes the shells on all hosts and closes all connections, within `within`. They open again when needed.
     pub async fn close(&self, within: Duration) {
         self.inner.links.close(within).await;
+    }
+
+    /// Replaces the hosts. Connections that were made for an entry that changed or is gone are closed, so that nothing is
+    /// sent any more under what it said; a step under way goes on with the entry it began with.
+    pub fn replace_catalog(&self, catalog: lab_model::Catalog) {
+        self.inner.catalog.replace(catalog);
+        let current = self.inner.catalog.current();
+        self.inner
+            .links
+            .retire(|host| current.find(host.as_str()).cloned());
+    }
+
+    /// What the connections to all hosts have done since this was made. Only grows.
+    #[must_use]
+    pub fn totals(&self) -> Stats {
+        self.inner.links.totals()
     }
 
     /// What the connections to a host have done so far; `None` when there were none since its entry last changed.
@@ -138,13 +172,38 @@ impl fmt::Debug for StationControl {
 }
 
 impl Inner {
-    /// The entry of a host and the link to it.
-    pub(crate) fn host(&self, name: &HostName) -> Result<(Host, Arc<Link>), StationError> {
-        let Some(entry) = self.catalog.find(name) else {
+    /// The entry of a host, with the account that it names filled in, and the link to it.
+    pub(crate) async fn host(&self, name: &HostName) -> Result<(Host, Arc<Link>), StationError> {
+        let Some(mut entry) = self.catalog.find(name) else {
             self.links.forget(name);
             return Err(StationError::UnknownHost { host: name.clone() });
         };
+        self.fill_in(&mut entry).await?;
         let link = self.links.to(&entry, &self.settings)?;
         Ok((entry, link))
+    }
+
+    async fn fill_in(&self, entry: &mut Host) -> Result<(), StationError> {
+        let Some(reference) = entry.winrm.credential.clone() else {
+            return Ok(());
+        };
+        let found = timeout(LOOK_UP_WITHIN, self.credentials.find(&reference)).await;
+        match found.unwrap_or(Err(NoCredential::Unavailable)) {
+            Ok(account) => {
+                entry.winrm.user = account.user;
+                entry.winrm.password = account.password;
+                Ok(())
+            }
+            Err(why) => {
+                if why != NoCredential::Unavailable {
+                    // A link that was made with what is no longer there must not be used again.
+                    self.links.forget(&entry.name);
+                }
+                Err(StationError::refused(
+                    &entry.name,
+                    Refusal::Credential { reference, why },
+                ))
+            }
+        }
     }
 }

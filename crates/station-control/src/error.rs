@@ -6,7 +6,8 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use lab_model::HostName;
+use crate::credentials::NoCredential;
+use lab_model::{CredentialRef, HostName};
 use labstation_commands::{HeartbeatError, LineError, PathError};
 use reservation_engine::Reason;
 use winrm_transport::{CommandRefused, Effect, Error, KerberosRefusal, SettingsError, Stage, TlsError};
@@ -47,6 +48,14 @@ pub enum Refusal {
         /// Why.
         #[source]
         source: Box<SettingsError>,
+    },
+    /// The entry names a stored credential, and there is none to use. Store it, or fix the keys.
+    #[error("its credential {reference} {why}")]
+    Credential {
+        /// The name.
+        reference: CredentialRef,
+        /// Why.
+        why: NoCredential,
     },
     /// An address of the host is outside the allowed networks. Fix the catalog or the list of networks.
     #[error("its address {address} is not in an allowed network")]
@@ -182,8 +191,14 @@ impl StationError {
         }
     }
 
-    /// Sorts an error of the transport by what the caller does next.
+    /// Sorts an error of the transport by what the caller does next, and counts it.
     pub(crate) fn from_transport(host: &HostName, error: Error) -> Self {
+        let sorted = Self::sorted(host, error);
+        crate::faults::count(sorted.code());
+        sorted
+    }
+
+    fn sorted(host: &HostName, error: Error) -> Self {
         let effect = error.effect();
         let host = host.clone();
         let source = match error {
@@ -243,6 +258,12 @@ impl StationError {
                 Refusal::Settings(_) | Refusal::KeyFile { .. } | Refusal::KeyPair { .. } => {
                     "settings_refused"
                 }
+                Refusal::Credential { why, .. } => match why {
+                    NoCredential::Missing => "credential_missing",
+                    NoCredential::NoKey => "secrets_key_missing",
+                    NoCredential::Unreadable(_) => "credential_unreadable",
+                    NoCredential::Unavailable => "credential_unavailable",
+                },
                 Refusal::AddressNotAllowed { .. } => "address_not_allowed",
                 Refusal::InsecureBasic => "insecure_basic_refused",
             },
@@ -302,6 +323,14 @@ impl StationError {
     /// Whether a host that is starting may overcome this by itself.
     pub(crate) fn may_pass(&self) -> bool {
         match self {
+            Self::Refused {
+                why:
+                    Refusal::Credential {
+                        why: NoCredential::Unavailable,
+                        ..
+                    },
+                ..
+            } => true,
             Self::UnknownHost { .. } | Self::Refused { .. } => false,
             Self::Unauthorized { .. } | Self::AccessDenied { .. } => false,
             Self::Tls { source, .. } => matches!(
@@ -340,7 +369,24 @@ impl StationError {
         Chain(self).to_string()
     }
 
-    /// The same for the engine: code and sentence.
+    /// What somebody is told who only has the right to call: what it means for the host, without addresses, ports or
+    /// the words of a library. What was refused here says why, since the caller's own words may be at fault.
+    #[must_use]
+    pub fn outline(&self) -> String {
+        match self {
+            Self::Refused {
+                why:
+                    why @ (Refusal::Line(_)
+                    | Refusal::Command(_)
+                    | Refusal::Credential { .. }
+                    | Refusal::InsecureBasic),
+                ..
+            } => format!("{self}: {why}"),
+            other => other.to_string(),
+        }
+    }
+
+    /// Code and whole story, for the engine.
     #[must_use]
     pub fn reason(&self) -> Reason {
         Reason::new(self.code(), self.sentence())

@@ -25,6 +25,7 @@
 
 mod access;
 mod catalog;
+mod credentials;
 mod settings;
 
 mod control;
@@ -36,11 +37,13 @@ mod command;
 mod power;
 
 mod heartbeat;
+mod local_mode;
 mod observe;
 
 mod adhoc;
 
 mod error;
+mod faults;
 mod links;
 mod network;
 
@@ -49,9 +52,15 @@ pub use adhoc::{AdHocWake, WakeError, WakeRequest};
 pub use catalog::SharedCatalog;
 pub use command::CommandReport;
 pub use control::StationControl;
+pub use credentials::{Credentials, FoundAccount, NoCredential, StoredAccount};
 pub use error::{Refusal, StationError};
+pub use faults::faults;
 pub use heartbeat::{EventsRead, HeartbeatReading};
+pub use local_mode::{FlagPathError, LocalModeError, LocalModeReport, local_mode_flag};
+pub use network::is_allowed;
 pub use settings::{HeartbeatPolicy, Settings, WakeSettings, private_networks};
 pub use wake::{Rung, RungReport, RungState, WakeReport};
 /// What may have happened on a host; re-exported because errors speak of it.
 pub use winrm_transport::Effect;
+/// What the connections to hosts did.
+pub use winrm_transport::Stats;

@@ -69,9 +69,13 @@ impl Link {
 
     fn leads_to(&self, host: &Host) -> bool {
         let (old, new) = (&self.access, &host.winrm);
+        // An entry of the catalog itself does not say who a stored credential is for.
+        let is_filled_in = new.credential.is_none() || !new.user.is_empty();
+        let same_account =
+            old.user == new.user && old.password.expose_secret() == new.password.expose_secret();
         self.address == host.address
-            && old.user == new.user
-            && old.password.expose_secret() == new.password.expose_secret()
+            && old.credential == new.credential
+            && (same_account || !is_filled_in)
             && old.transport == new.transport
             && old.port == new.port
             && old.use_tls == new.use_tls
@@ -101,14 +105,17 @@ impl Link {
     }
 
     pub(crate) fn stats(&self) -> Stats {
-        let (a, b) = (self.commands.stats(), self.looks.stats());
-        Stats {
-            connections: a.connections + b.connections,
-            handshakes: a.handshakes + b.handshakes,
-            requests: a.requests + b.requests,
-            shells_created: a.shells_created + b.shells_created,
-            commands: a.commands + b.commands,
-        }
+        sum(self.commands.stats(), self.looks.stats())
+    }
+}
+
+fn sum(a: Stats, b: Stats) -> Stats {
+    Stats {
+        connections: a.connections + b.connections,
+        handshakes: a.handshakes + b.handshakes,
+        requests: a.requests + b.requests,
+        shells_created: a.shells_created + b.shells_created,
+        commands: a.commands + b.commands,
     }
 }
 
@@ -118,6 +125,8 @@ pub(crate) struct Links {
     open: Mutex<HashMap<HostName, Arc<Link>>>,
     system_roots: OnceLock<TrustStore>,
     farewells: TaskTracker,
+    /// What links did that are no longer open.
+    retired: Mutex<Stats>,
 }
 
 impl Links {
@@ -162,10 +171,36 @@ impl Links {
         self.dismiss(old);
     }
 
+    /// Lets go of every host whose entry is no longer the one its link was made for. A command under way ends on the
+    /// link it began on.
+    pub(crate) fn retire(&self, entry_of: impl Fn(&HostName) -> Option<Host>) {
+        let stale = |host: &HostName, link: &mut Arc<Link>| {
+            !entry_of(host).is_some_and(|entry| link.leads_to(&entry))
+        };
+        let stale: Vec<Arc<Link>> = self.lock().extract_if(stale).map(|(_, link)| link).collect();
+        for link in stale {
+            self.dismiss(Some(link));
+        }
+    }
+
     fn dismiss(&self, old: Option<Arc<Link>>) {
         if let Some(old) = old {
+            self.retire_stats(&old);
             self.farewells.spawn(async move { old.close(FAREWELL).await });
         }
+    }
+
+    fn retire_stats(&self, link: &Link) {
+        let mut retired = self.retired.lock().unwrap_or_else(PoisonError::into_inner);
+        *retired = sum(*retired, link.stats());
+    }
+
+    /// What all links did, those that are closed included. What a link does while it takes leave is not counted, so that
+    /// the figures only grow.
+    pub(crate) fn totals(&self) -> Stats {
+        let open = self.lock();
+        let retired = *self.retired.lock().unwrap_or_else(PoisonError::into_inner);
+        open.values().fold(retired, |all, link| sum(all, link.stats()))
     }
 
     pub(crate) fn find(&self, host: &HostName) -> Option<Arc<Link>> {
@@ -176,6 +211,7 @@ impl Links {
     pub(crate) async fn close(&self, within: Duration) {
         let mut closing: JoinSet<()> = JoinSet::new();
         for (_, link) in self.lock().drain() {
+            self.retire_stats(&link);
             closing.spawn(async move { link.close(within).await });
         }
         self.farewells.close();

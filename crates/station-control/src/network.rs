@@ -22,11 +22,22 @@ pub(crate) enum NoAddress {
     Unresolved(io::Error),
 }
 
-/// The addresses of a name, if *every* one of them is in an allowed network.
+/// The addresses of a name, if *every* one of them is in an allowed network. Asked anew each time, and only what was
+/// asked for and checked is dialled: a name server may change its mind.
 pub(crate) async fn resolve(name: &str, port: u16, allowed: &[IpNet]) -> Result<Vec<SocketAddr>, NoAddress> {
+    resolve_by(name, port, allowed, look_up(name, port)).await
+}
+
+/// One address outside refuses them all, or whoever answers for the name could choose.
+async fn resolve_by(
+    name: &str,
+    port: u16,
+    allowed: &[IpNet],
+    look_up: impl Future<Output = io::Result<Vec<SocketAddr>>>,
+) -> Result<Vec<SocketAddr>, NoAddress> {
     let found = match name.parse::<IpAddr>() {
         Ok(address) => vec![SocketAddr::new(address, port)],
-        Err(_) => look_up(name, port).await.map_err(NoAddress::Unresolved)?,
+        Err(_) => look_up.await.map_err(NoAddress::Unresolved)?,
     };
     match found.iter().find(|address| !is_allowed(address.ip(), allowed)) {
         Some(outside) => Err(NoAddress::NotAllowed(outside.ip())),
@@ -46,8 +57,9 @@ async fn look_up(name: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
     Ok(found)
 }
 
-/// Whether an address may be spoken to. An IPv4 address written as IPv6 counts as what it is.
-pub(crate) fn is_allowed(address: IpAddr, allowed: &[IpNet]) -> bool {
+/// Whether an address lies in one of the networks. An IPv4 address written as IPv6 counts as what it is.
+#[must_use]
+pub fn is_allowed(address: IpAddr, allowed: &[IpNet]) -> bool {
     let address = address.to_canonical();
     allowed.iter().any(|network| network.contains(&address))
 }
@@ -93,6 +105,69 @@ mod tests {
         ] {
             assert!(!is_allowed(address.parse().unwrap(), &allowed), "{address}");
         }
+    }
+
+    fn addresses(list: &[&str]) -> Vec<SocketAddr> {
+        list.iter().map(|text| text.parse().unwrap()).collect()
+    }
+
+    fn refused(found: &Result<Vec<SocketAddr>, NoAddress>) -> Option<String> {
+        match found {
+            Err(NoAddress::NotAllowed(address)) => Some(address.to_string()),
+            _ => None,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_name_server_that_changes_its_mind_is_looked_at_each_time() {
+        let allowed = ["10.0.0.0/8".parse().unwrap(), "fd00::/8".parse().unwrap()];
+        let answers = [
+            (addresses(&["10.0.0.1:5985", "[fd00::1]:5985"]), None),
+            (addresses(&["8.8.8.8:5985"]), Some("8.8.8.8")),
+            (
+                addresses(&["10.0.0.1:5985", "10.0.0.2:5985", "127.0.0.1:5985"]),
+                Some("127.0.0.1"),
+            ),
+            (
+                addresses(&["[::ffff:8.8.8.8]:5985", "10.0.0.1:5985"]),
+                Some("::ffff:8.8.8.8"),
+            ),
+            (addresses(&["10.0.0.9:5985"]), None),
+        ];
+        for (answer, outside) in answers {
+            let found = resolve_by("lab-ws-01", 5985, &allowed, async { Ok(answer.clone()) }).await;
+            assert_eq!(refused(&found).as_deref(), outside, "{found:?}");
+            if outside.is_none() {
+                assert_eq!(found.unwrap(), answer, "what was checked is what is dialled");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn the_word_of_a_name_server_does_not_count_for_an_address() {
+        let allowed = ["10.0.0.0/8".parse().unwrap()];
+        let lying = async { Ok(addresses(&["10.0.0.1:80"])) };
+        let found = resolve_by("8.8.8.8", 80, &allowed, lying).await;
+        assert_eq!(refused(&found).as_deref(), Some("8.8.8.8"));
+        let gone = async { Err(io::ErrorKind::NotFound.into()) };
+        let found = resolve_by("lab-ws-01", 80, &allowed, gone).await;
+        assert!(matches!(found, Err(NoAddress::Unresolved(_))), "{found:?}");
+    }
+
+    #[test]
+    fn a_scope_does_not_let_a_link_local_address_in_and_a_network_does() {
+        let scoped: SocketAddr = std::net::SocketAddrV6::new("fe80::1".parse().unwrap(), 5985, 0, 2).into();
+        assert!(!is_allowed(scoped.ip(), &private_networks()));
+        assert!(is_allowed(scoped.ip(), &["fe80::/10".parse().unwrap()]));
+    }
+
+    #[test]
+    fn addresses_that_only_carry_an_ipv4_address_are_not_taken_for_it() {
+        let allowed = ["10.0.0.0/8".parse().unwrap()];
+        for text in ["::10.0.0.1", "64:ff9b::10.0.0.1", "2002:0a00:0001::1"] {
+            assert!(!is_allowed(text.parse().unwrap(), &allowed), "{text}");
+        }
+        assert!(is_allowed("::ffff:10.0.0.1".parse().unwrap(), &allowed));
     }
 
     #[tokio::test]

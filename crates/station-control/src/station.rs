@@ -48,7 +48,7 @@ impl Station for StationControl {
     }
 
     async fn observe(&self, host: &HostName, deadline: Duration) -> Observation {
-        let Ok((entry, link)) = self.inner.host(host) else {
+        let Ok((entry, link)) = self.inner.host(host).await else {
             return Observation::default();
         };
         timeout(deadline + GRACE, self.inner.look(&entry, &link, deadline))
@@ -65,7 +65,7 @@ impl Inner {
         args: Vec<String>,
         deadline: Duration,
     ) -> StepReport {
-        let ended = match self.host(name) {
+        let ended = match self.host(name).await {
             Ok((host, link)) => self.run_command(&host, &link, command, &args, deadline).await,
             Err(error) => Err(error),
         };
@@ -74,7 +74,7 @@ impl Inner {
 
     /// Done only when the host is seen to go down: the station's "ordered" may still be called off.
     async fn power_step(&self, name: &HostName, args: Vec<String>, deadline: Duration) -> StepReport {
-        let (host, link) = match self.host(name) {
+        let (host, link) = match self.host(name).await {
             Ok(found) => found,
             Err(error) => return failed(&args, &error),
         };

@@ -9,7 +9,9 @@ use sea_orm::sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynch
 use sea_orm::{ConnectOptions, ConnectionTrait as _, DatabaseConnection, DbErr, RuntimeErr, Statement};
 
 use crate::Backend;
-use crate::traffic::{Counters, Traffic};
+use crate::fault::{DbFault, classify};
+use crate::presence::Presence;
+use crate::traffic::{Counters, Failures, PoolState, Traffic};
 use crate::url::{DatabaseUrl, Place};
 
 /// How long a statement waits for a row that another transaction has locked, before everything is run again.
@@ -71,7 +73,9 @@ pub struct Database {
     connection: DatabaseConnection,
     backend: Backend,
     statement_timeout: Duration,
+    max_connections: u32,
     counters: Counters,
+    presence: Presence,
 }
 
 impl Database {
@@ -164,7 +168,9 @@ impl Database {
                     connection,
                     backend,
                     statement_timeout: settings.statement_timeout,
+                    max_connections: settings.max_connections.max(1),
                     counters,
+                    presence: Presence::default(),
                 })
             }
             Err(source) => Err(ConnectError::Connect {
@@ -192,6 +198,46 @@ impl Database {
         self.counters.read()
     }
 
+    /// How many calls failed since it was opened.
+    #[must_use]
+    pub fn failures(&self) -> Failures {
+        self.counters.failures()
+    }
+
+    /// How its pool stands now.
+    #[must_use]
+    pub fn pool(&self) -> PoolState {
+        let (size, idle) = match self.backend {
+            Backend::MySql => {
+                let pool = self.connection.get_mysql_connection_pool();
+                (pool.size(), pool.num_idle())
+            }
+            Backend::Sqlite => {
+                let pool = self.connection.get_sqlite_connection_pool();
+                (pool.size(), pool.num_idle())
+            }
+        };
+        let idle = u32::try_from(idle).unwrap_or(u32::MAX).min(size);
+        let in_use = size - idle;
+        PoolState {
+            in_use,
+            idle,
+            max: self.max_connections,
+            waiting: self.counters.under_way().saturating_sub(in_use),
+        }
+    }
+
+    pub(crate) fn presence(&self) -> &Presence {
+        &self.presence
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        match self.backend {
+            Backend::MySql => self.connection.get_mysql_connection_pool().is_closed(),
+            Backend::Sqlite => self.connection.get_sqlite_connection_pool().is_closed(),
+        }
+    }
+
     pub(crate) fn count_transaction(&self) {
         self.counters.transaction();
     }
@@ -211,9 +257,26 @@ impl Database {
     /// The call's own, or one that [`classify`](crate::classify) calls
     /// [`DbFault::Unavailable`](crate::DbFault::Unavailable) when the time is over.
     pub async fn bounded<T>(&self, call: impl Future<Output = Result<T, DbErr>>) -> Result<T, DbErr> {
-        match tokio::time::timeout(self.statement_timeout, call).await {
-            Ok(answer) => answer,
-            Err(_) => Err(no_answer(self.statement_timeout)),
+        let answer = self.timed(call).await.and_then(|answer| answer);
+        self.heard(answer.as_ref().err());
+        answer
+    }
+
+    /// The same for a call whose outcome is told with [`Database::heard`] afterwards.
+    pub(crate) async fn timed<T>(&self, call: impl Future<Output = T>) -> Result<T, DbErr> {
+        let _under_way = self.counters.call();
+        let answer = tokio::time::timeout(self.statement_timeout, call).await;
+        answer.map_err(|_| no_answer(self.statement_timeout))
+    }
+
+    /// A call has ended, with this error of the database if with any.
+    pub(crate) fn heard(&self, error: Option<&DbErr>) {
+        let fault = error.map(classify);
+        if let Some(fault) = fault {
+            self.counters.failure(fault);
+        }
+        if fault != Some(DbFault::Unavailable) {
+            self.presence.answered();
         }
     }
 

@@ -25,6 +25,7 @@
 mod backend;
 mod database;
 mod fault;
+mod presence;
 mod traffic;
 mod transaction;
 mod url;
@@ -35,8 +36,9 @@ pub mod test_support;
 pub use backend::Backend;
 pub use database::{ConnectError, Database, DatabaseSettings};
 pub use fault::{DbFault, classify};
+pub use presence::NoAnswer;
 /// The error of every database call, re-exported so that callers need not name the driver's crate.
 pub use sea_orm::DbErr;
-pub use traffic::Traffic;
+pub use traffic::{Failures, PoolState, Traffic};
 pub use transaction::{TransactionFailure, Tx, retried, transaction};
-pub use url::{DatabaseUrl, UrlError};
+pub use url::{DatabaseUrl, ServerParts, UrlError};

@@ -69,9 +69,20 @@ where
     F: for<'c> Fn(&'c Tx<'env>) -> Pin<Box<dyn Future<Output = Result<T, E>> + Send + 'c>> + Send + Sync,
 {
     let call = retried(|| once(db, &body));
-    match db.bounded(async { Ok(call.await) }).await {
-        Ok(outcome) => outcome,
-        Err(late) => Err(E::from(late)),
+    match db.timed(call).await {
+        Ok(outcome) => {
+            db.heard(
+                outcome
+                    .as_ref()
+                    .err()
+                    .and_then(TransactionFailure::database_error),
+            );
+            outcome
+        }
+        Err(late) => {
+            db.heard(Some(&late));
+            Err(E::from(late))
+        }
     }
 }
 

@@ -76,6 +76,21 @@ pub(crate) struct Server {
     tls: Tls,
 }
 
+/// What an address of a server says; a socket and TLS aside.
+#[derive(Debug, Clone, Copy)]
+pub struct ServerParts<'a> {
+    /// Name or IP address.
+    pub host: &'a str,
+    /// TCP port.
+    pub port: u16,
+    /// The database; empty when the address has none.
+    pub database: &'a str,
+    /// Whom to log on as.
+    pub user: Option<&'a str>,
+    /// With which password.
+    pub password: Option<&'a SecretString>,
+}
+
 impl DatabaseUrl {
     /// Reads an address: `mysql://`, `mariadb://`, either with a SQLAlchemy driver (`mysql+pymysql://`), or
     /// `sqlite:///relative.db`, `sqlite:////absolute.db`, `sqlite:path`, `sqlite::memory:`.
@@ -162,6 +177,21 @@ impl DatabaseUrl {
                 format!("mysql://{user}{host}:{}/{}", server.port, server.database)
             }
         }
+    }
+
+    /// The parts of an address of a server; `None` for SQLite.
+    #[must_use]
+    pub fn server(&self) -> Option<ServerParts<'_>> {
+        let Place::MySql(server) = &self.place else {
+            return None;
+        };
+        Some(ServerParts {
+            host: &server.host,
+            port: server.port,
+            database: &server.database,
+            user: server.user.as_deref(),
+            password: server.password.as_ref(),
+        })
     }
 
     pub(crate) fn place(&self) -> &Place {

@@ -131,6 +131,7 @@ fn step_of(state: &State) -> String {
         State::Done { note: None, .. } => "in use".to_owned(),
         State::Done { note: Some(note), .. } => note.code.clone(),
         State::NeedsAttention { .. } => "gave up".to_owned(),
+        State::Foreign { .. } => "left to a newer release".to_owned(),
     }
 }
 

@@ -1,7 +1,12 @@
 //! The migrations in their order. A name that was released is never changed and never reused.
 
+mod calls;
+mod credentials;
 mod journal;
+mod maintenance;
+mod notices;
 mod older;
+mod signals;
 mod workers;
 
 use sea_orm_migration::async_trait::async_trait;
@@ -15,6 +20,11 @@ pub(crate) fn all() -> Vec<Box<dyn MigrationTrait>> {
         .iter()
         .chain(journal::STEPS)
         .chain(workers::STEPS)
+        .chain(calls::STEPS)
+        .chain(maintenance::STEPS)
+        .chain(credentials::STEPS)
+        .chain(notices::STEPS)
+        .chain(signals::STEPS)
         .map(|step| Box::new(*step) as Box<dyn MigrationTrait>)
         .collect()
 }

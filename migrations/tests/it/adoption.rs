@@ -57,12 +57,20 @@ async fn contents(db: &Database) -> Vec<String> {
     found
 }
 
-/// A definition without the one index that we add.
+/// The indexes that we add to tables which others share, so that the history and the reservations are read by them.
+const INDEXES: [&str; 4] = [
+    "idx_reservation_operations_time",
+    "idx_reservation_operations_newest",
+    "idx_reservation_operations_host",
+    "idx_lab_reservations_lab",
+];
+
+/// A definition without the indexes that we add.
 fn without_ours(definition: &str) -> String {
-    let ours = |line: &&str| !line.contains("idx_reservation_operations_time");
+    let theirs = |line: &&str| !INDEXES.iter().any(|index| line.contains(index));
     definition
         .lines()
-        .filter(ours)
+        .filter(theirs)
         .map(|line| line.trim_end_matches(','))
         .collect::<Vec<_>>()
         .join("\n")

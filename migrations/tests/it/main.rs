@@ -19,12 +19,22 @@ const OLDER: [&str; 5] = [
     "lab_reservations",
 ];
 /// Tables that are ours.
-const OURS: [&str; 5] = [
+const OURS: [&str; 15] = [
     "ops_leases",
     "ops_operations",
     "ops_attempts",
     "ops_host_state",
     "ops_host_timings",
+    "ops_workers",
+    "ops_calls",
+    "ops_audit",
+    "ops_maintenance",
+    "ops_credentials",
+    "ops_notices",
+    "ops_alerts",
+    "ops_silences",
+    "ops_gone_receivers",
+    "ops_signals",
 ];
 
 async fn run_sql(db: &Database, sql: &str) -> u64 {

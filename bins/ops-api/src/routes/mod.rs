@@ -1,51 +1,99 @@
 //! The routes of the contract, each in a file of its own.
 
+mod audit;
+mod credentials;
+mod document;
 mod explain;
+mod guarded;
 mod health;
 mod heartbeat;
+mod heartbeat_stream;
+mod hosts;
+mod hosts_change;
+mod maintenance;
+mod metrics;
+mod notifications;
+mod operations;
+mod requests;
+mod reservation_list;
 mod reservations;
+mod session;
 mod steps;
 mod timeline;
 mod winrm;
 mod wol;
 mod workers;
 
-use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use axum::middleware::{from_fn_with_state, map_response};
-use axum::routing::{get, post};
+use axum::middleware::{from_fn, map_response};
+use axum::{Extension, Router};
+use utoipa::openapi::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
+use crate::answers;
 use crate::app::App;
-use crate::auth::{TokenCheck, require_token};
+use crate::auth::Gate;
 use crate::error::{in_json, not_found, wrong_method};
+use crate::measured;
+use guarded::Guarded;
 
-/// A request of the contract is a few hundred bytes.
-const MAX_BODY: usize = 64 * 1024;
+/// All routes and their description. Each states the role it takes here, and nowhere else.
+fn described(gate: Gate) -> (Router<App>, OpenApi) {
+    let guarded = Guarded::new(gate)
+        .operator(routes!(wol::wake))
+        .operator(routes!(winrm::run))
+        .operator(routes!(heartbeat::poll))
+        .viewer(routes!(heartbeat_stream::stream))
+        .viewer(routes!(hosts::list))
+        .viewer(routes!(hosts::show))
+        .admin(routes!(hosts_change::reload))
+        .operator(routes!(hosts_change::local_mode))
+        .operator(routes!(reservations::start))
+        .operator(routes!(reservations::end))
+        .viewer(routes!(timeline::show))
+        .viewer(routes!(reservation_list::list))
+        .viewer(routes!(operations::recent))
+        .viewer(routes!(operations::show))
+        .viewer(routes!(operations::events))
+        .admin(routes!(audit::list))
+        .viewer(routes!(explain::reservation))
+        .viewer(routes!(explain::host))
+        .operator(routes!(maintenance::begin, maintenance::end))
+        .operator(routes!(session::open))
+        .viewer(routes!(document::show))
+        .viewer(routes!(document::enter))
+        .viewer(routes!(document::page))
+        .viewer(routes!(document::asset))
+        .viewer(routes!(metrics::show))
+        .admin(routes!(notifications::list))
+        .viewer(routes!(workers::list))
+        .admin(routes!(credentials::put, credentials::list))
+        .admin(routes!(credentials::remove))
+        .admin(routes!(workers::cordon))
+        .admin(routes!(workers::uncordon));
+    let open = OpenApiRouter::new()
+        .routes(routes!(health::show))
+        .routes(routes!(health::live));
+    let (router, document) = open.merge(guarded.into_router()).split_for_parts();
+    (router, document::complete(document))
+}
 
 /// All routes, each also under `/ops`, which is how the gateway forwards them.
 pub(crate) fn router(app: App) -> Router {
-    let check = TokenCheck::new(app.settings().secret.as_ref());
-    let guarded = Router::new()
-        .route("/api/wol", post(wol::wake))
-        .route("/api/winrm", post(winrm::run))
-        .route("/api/heartbeat/poll", post(heartbeat::poll))
-        .route("/api/reservations/start", post(reservations::start))
-        .route("/api/reservations/end", post(reservations::end))
-        .route("/api/reservations/timeline", get(timeline::show))
-        .route("/api/reservations/{id}/explain", get(explain::reservation))
-        .route("/api/hosts/{name}/explain", get(explain::host))
-        .route("/api/workers", get(workers::list))
-        .route("/api/workers/{name}/cordon", post(workers::cordon))
-        .route("/api/workers/{name}/uncordon", post(workers::uncordon))
-        .route_layer(from_fn_with_state(check, require_token));
-    let open = Router::new().route("/health", get(health::show));
-    let all = open.merge(guarded);
+    let max_body = app.settings().access.limits.body_max;
+    let (all, document) = described(app.gate.clone());
     Router::new()
         .nest("/ops", all.clone())
         .merge(all)
         .fallback(not_found)
         .method_not_allowed_fallback(wrong_method)
-        .layer(DefaultBodyLimit::max(MAX_BODY))
+        // What changes something was read within its bounds at the door already; nothing else reads a body.
+        .layer(DefaultBodyLimit::max(max_body))
+        .layer(Extension(document::Rendered::new(&document)))
         .layer(map_response(in_json))
+        .layer(from_fn(answers::kept_apart))
+        .layer(from_fn(answers::named))
+        .layer(from_fn(measured::count))
         .with_state(app)
 }

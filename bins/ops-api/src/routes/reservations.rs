@@ -1,41 +1,75 @@
 //! `POST /api/reservations/start` and `/end`: the steps a caller asks for, under the same claim, journal and history
 //! as the scheduler's.
 
-use axum::Json;
-use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::StatusCode;
+use axum::response::Response;
+use call_journal::CallKind;
 use lab_model::{LabId, ReservationId};
 use reservation_engine::{
     ManualOrder, ManualReport, ManualStep, OperationKind, StepAction, StepOutcome, step_entry,
 };
 use serde_json::{Map, Value, json};
 
-use super::steps;
+use super::requests::{AskingHeaders, AskingQuery, EndRequest, StartRequest, StepsAnswer};
+use super::{maintenance, steps};
 use crate::app::App;
 use crate::body::{Body, type_of};
 use crate::busy;
-use crate::error::ApiError;
+use crate::calls::view::journal_key;
+use crate::calls::{Accepted, Asking, Failure, Order};
+use crate::error::{ApiError, ErrorBody};
 
-/// Wake and prepare.
-pub(crate) async fn start(
-    State(app): State<App>,
-    bytes: Bytes,
-) -> Result<(StatusCode, Json<Value>), ApiError> {
+/// Wakes and prepares a host for a reservation
+///
+/// Wake (unless off), then, if that succeeded, `prepare-session`. A step that fails is answered with 502 and the same
+/// body. With `Prefer: respond-async` the answer is 202 at once.
+#[utoipa::path(
+    post, path = "/api/reservations/start", operation_id = "start_reservation", tag = "reservations",
+    params(AskingHeaders, AskingQuery), request_body = StartRequest,
+    responses(
+        (status = 200, description = "Every step succeeded", body = StepsAnswer),
+        (status = 202, description = "Taken; look at `location` for what comes of it", body = Accepted),
+        (status = 404, description = "No such host", body = ErrorBody),
+        (status = 409, description = "Somebody else works on the host, or the call of this key was interrupted", body = ErrorBody),
+        (status = 422, description = "The key was used for another request", body = ErrorBody),
+        (status = 502, description = "A step failed, and nothing was done after it", body = StepsAnswer),
+    )
+)]
+pub(crate) async fn start(State(app): State<App>, asking: Asking, body: Body) -> Result<Response, ApiError> {
     run(
         &app,
-        &Body::parse(&bytes)?,
+        asking,
+        &body,
+        CallKind::Start,
         OperationKind::ManualStart,
         steps::of_start,
     )
     .await
 }
 
-/// Release and power.
-pub(crate) async fn end(State(app): State<App>, bytes: Bytes) -> Result<(StatusCode, Json<Value>), ApiError> {
+/// Releases a host after a reservation
+///
+/// `release-session` (unless off), then, if that succeeded, the power action. A step that fails is answered with 502
+/// and the same body. With `Prefer: respond-async` the answer is 202 at once.
+#[utoipa::path(
+    post, path = "/api/reservations/end", operation_id = "end_reservation", tag = "reservations",
+    params(AskingHeaders, AskingQuery), request_body = EndRequest,
+    responses(
+        (status = 200, description = "Every step succeeded", body = StepsAnswer),
+        (status = 202, description = "Taken; look at `location` for what comes of it", body = Accepted),
+        (status = 404, description = "No such host", body = ErrorBody),
+        (status = 409, description = "Somebody else works on the host, or the call of this key was interrupted", body = ErrorBody),
+        (status = 422, description = "The key was used for another request", body = ErrorBody),
+        (status = 502, description = "A step failed, and nothing was done after it", body = StepsAnswer),
+    )
+)]
+pub(crate) async fn end(State(app): State<App>, asking: Asking, body: Body) -> Result<Response, ApiError> {
     run(
         &app,
-        &Body::parse(&bytes)?,
+        asking,
+        &body,
+        CallKind::End,
         OperationKind::ManualEnd,
         steps::of_end,
     )
@@ -44,29 +78,47 @@ pub(crate) async fn end(State(app): State<App>, bytes: Bytes) -> Result<(StatusC
 
 async fn run(
     app: &App,
+    asking: Asking,
     body: &Body,
-    kind: OperationKind,
+    kind: CallKind,
+    operation: OperationKind,
     steps: fn(&Body) -> Result<Vec<StepAction>, ApiError>,
-) -> Result<(StatusCode, Json<Value>), ApiError> {
+) -> Result<Response, ApiError> {
     let names = Names::read(body)?;
     let host = app.find_host(names.host, |host| format!("host '{host}' not found"))?;
     let steps = steps(body)?;
     let site = app.site()?;
-    let order = ManualOrder {
+    let mut order = ManualOrder {
         reservation: names.reservation,
         lab: names.lab,
         host: host.name,
-        kind,
+        kind: operation,
         steps,
         wait_for_host: app.settings().host_wait,
+        key: None,
     };
-    let report = site.engine.run_manual(order).await.map_err(busy::answer)?;
-    let status = if report.success {
-        StatusCode::OK
-    } else {
-        StatusCode::BAD_GATEWAY
+    let shown = names.shown;
+    let call = Order {
+        kind,
+        host: Some(order.host.clone()),
+        reservation: Some(order.reservation.as_str().to_owned()),
+        lab: order.lab.as_ref().map(|lab| lab.as_str().to_owned()),
+        request: body.canonical(kind.as_str()),
+        work: Box::new(move |id| {
+            order.key = Some(journal_key(id));
+            Box::pin(async move {
+                busy::check(&site).map_err(Failure::not_begun)?;
+                let report = site.engine.run_manual(order).await.map_err(busy::failure)?;
+                let status = if report.success {
+                    StatusCode::OK
+                } else {
+                    StatusCode::BAD_GATEWAY
+                };
+                Ok((status, answer(&shown, &report)))
+            })
+        }),
     };
-    Ok((status, Json(answer(&names.shown, &report))))
+    app.calls.run(&app.handle, asking, call).await
 }
 
 /// Whom the call is about, and the ids as they were sent, since they keep their JSON type in the answer.
@@ -132,6 +184,11 @@ fn answer(shown: &[(&'static str, Value); 3], report: &ManualReport) -> Value {
             .map(|(key, value)| ((*key).to_owned(), value.clone())),
     );
     answer.insert("steps".into(), report.steps.iter().map(step).collect());
+    // A step is answered only once its row is there.
+    answer.insert("persisted".into(), true.into());
+    if let Some(maintenance) = &report.maintenance {
+        answer.insert("maintenance".into(), maintenance::shown(maintenance));
+    }
     Value::Object(answer)
 }
 

@@ -10,18 +10,80 @@ use heartbeat_store::StoredHeartbeat;
 use lab_model::{Host, LabId, ReservationId};
 use ops_runtime::settings::ApiSettings;
 use reservation_store::{OperationRow, OperationsPage, ReservationRow};
+use serde::Serialize;
 use serde_json::{Value, json};
+use utoipa::{IntoParams, ToSchema};
 
 use crate::app::App;
-use crate::error::ApiError;
+use crate::error::{ApiError, ErrorBody};
+
+/// Which reservation, and which rows of its history.
+#[derive(Debug, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(
+    dead_code,
+    reason = "describes the query, which is read by hand as the contract wants it"
+)]
+pub(crate) struct TimelineQuery {
+    /// The reservation's id; also `reservation_id`.
+    #[param(
+        rename = "reservationId",
+        example = "0x5f3a",
+        max_length = 128,
+        pattern = "^[^\\x00-\\x1f\\x7f-\\x9f]*[^\\x00-\\x1f\\x7f-\\x9f\\s][^\\x00-\\x1f\\x7f-\\x9f]*$"
+    )]
+    reservation_id: String,
+    /// Rows of a page; brought into range.
+    #[param(example = 100)]
+    limit: Option<i64>,
+    /// Rows passed over; below 0 counts as 0.
+    #[param(example = 0)]
+    offset: Option<i64>,
+}
+
+/// A reservation's story. Its instants end in `+00:00`, in whole seconds.
+#[derive(Debug, ToSchema)]
+#[schema(rename_all = "camelCase")]
+#[expect(
+    dead_code,
+    reason = "describes the answer, which is put together as the contract spells it"
+)]
+pub(crate) struct TimelineDocument {
+    /// `{reservationId, labId, status, start, end, walletAddress, createdAt, updatedAt}`.
+    #[schema(value_type = Object)]
+    reservation: Value,
+    /// `{name, labId, config}`: the host of the lab, by the file as it is now, without secrets.
+    #[schema(value_type = Object)]
+    host: Value,
+    /// `{action, status, success, message, payload, responseCode, durationMs, createdAt}` each, oldest first.
+    #[schema(value_type = Vec<Object>, example = json!([{"action": "prepare", "status": "completed", "success": true}]))]
+    operations: Vec<Value>,
+    /// The newest of `wake`, `prepare`, `release`, `power` and `schedulerEnd`, each null or as in `operations`.
+    #[schema(value_type = Object)]
+    phases: Value,
+    /// `{timestamp, observedAt, ready, localMode, localSession, lastPower, lastForcedLogoff, raw}`, or null.
+    #[schema(value_type = Option<Object>)]
+    heartbeat: Option<Value>,
+    /// Where the page of `operations` lies.
+    pagination: Pagination,
+}
 
 /// Which rows are asked for.
-struct Page {
+pub(super) struct Page {
     limit: u32,
     offset: u64,
 }
 
-/// Answers the document of the contract's section 1.6.
+/// Tells a reservation's story
+///
+/// All that was done for it, page by page, the newest of each phase, and how its host is now.
+#[utoipa::path(
+    get, path = "/api/reservations/timeline", operation_id = "show_timeline", tag = "reservations", params(TimelineQuery),
+    responses(
+        (status = 200, description = "The reservation's story", body = TimelineDocument),
+        (status = 404, description = "No such reservation", body = ErrorBody),
+    )
+)]
 pub(crate) async fn show(
     State(app): State<App>,
     Query(query): Query<HashMap<String, String>>,
@@ -46,10 +108,14 @@ pub(crate) async fn show(
         .reservations
         .operations_page(&id, page.limit, page.offset)
         .await?;
-    let newest = site
-        .reservations
-        .newest_operations(&id, app.settings().timeline_lookback)
-        .await?;
+    let lookback = app.settings().timeline_lookback;
+    // Most reservations have a handful of rows: the page has them all, and need not be read twice.
+    let newest = if page.offset == 0 && rows.len() as u64 == total {
+        let newest = rows.iter().rev().take(lookback as usize);
+        newest.cloned().collect()
+    } else {
+        site.reservations.newest_operations(&id, lookback).await?
+    };
     let catalog = site.catalog.current();
     let lab = reservation.lab_id.as_deref().map(LabId::new);
     let host = lab.as_ref().and_then(|lab| catalog.host_for_lab(lab));
@@ -67,9 +133,38 @@ pub(crate) async fn show(
     })))
 }
 
+/// Where a page lies among all rows.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Pagination {
+    /// Rows of a page.
+    #[schema(example = 100)]
+    limit: u32,
+    /// Rows passed over.
+    #[schema(example = 0)]
+    offset: u64,
+    /// Which page, from 1.
+    #[schema(example = 1)]
+    page: u64,
+    /// The same as `limit`.
+    #[schema(example = 100)]
+    page_size: u32,
+    /// Rows of this page.
+    #[schema(example = 42)]
+    returned: u64,
+    /// Rows in all.
+    #[schema(example = 42)]
+    total: u64,
+    /// Whether more follow.
+    has_more: bool,
+    /// What `offset` has to be for the next page.
+    #[schema(example = 42)]
+    next_offset: u64,
+}
+
 impl Page {
     /// Absent or no number means the default; a number is brought into range.
-    fn read(query: &HashMap<String, String>, settings: &ApiSettings) -> Result<Self, ApiError> {
+    pub(super) fn read(query: &HashMap<String, String>, settings: &ApiSettings) -> Result<Self, ApiError> {
         let number = |key: &str| query.get(key).and_then(|text| text.trim().parse::<i128>().ok());
         let limit = number("limit").map_or(settings.timeline_default, |limit| {
             u32::try_from(limit.clamp(1, i128::from(settings.timeline_max))).unwrap_or(1)
@@ -83,18 +178,28 @@ impl Page {
         })
     }
 
-    fn shown(&self, returned: u64, total: u64) -> Value {
+    /// How many rows.
+    pub(super) fn limit(&self) -> u32 {
+        self.limit
+    }
+
+    /// Behind how many.
+    pub(super) fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    pub(super) fn shown(&self, returned: u64, total: u64) -> Pagination {
         let next = self.offset + returned;
-        json!({
-            "limit": self.limit,
-            "offset": self.offset,
-            "page": self.offset / u64::from(self.limit) + 1,
-            "pageSize": self.limit,
-            "returned": returned,
-            "total": total,
-            "hasMore": total > next,
-            "nextOffset": next,
-        })
+        Pagination {
+            limit: self.limit,
+            offset: self.offset,
+            page: self.offset / u64::from(self.limit) + 1,
+            page_size: self.limit,
+            returned,
+            total,
+            has_more: total > next,
+            next_offset: next,
+        }
     }
 }
 

@@ -3,49 +3,85 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use axum::Json;
-use axum::body::Bytes;
 use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+use call_journal::CallKind;
 use lab_model::Host;
+use ops_runtime::Site;
 use serde_json::{Value, json};
 use station_control::WakeRequest;
 
 use super::heartbeat::duration_ms;
+use super::maintenance;
+use super::requests::{AskingHeaders, AskingQuery, WolAnswer, WolRequest};
 use crate::app::{App, host_name};
 use crate::body::Body;
-use crate::error::ApiError;
+use crate::calls::{Accepted, Asking, Failure, Order};
+use crate::error::{ApiError, ErrorBody};
 use crate::{busy, station_error};
 
-/// Answers `{success, attempts_used, duration_ms, ping_target}`; not reachable is `success: false` with 200.
-pub(crate) async fn wake(State(app): State<App>, bytes: Bytes) -> Result<Json<Value>, ApiError> {
-    let body = Body::parse(&bytes)?;
+/// Wakes a host
+///
+/// Magic packets until something answers at the host's address; not reachable is `success: false` with 200. With
+/// `Prefer: respond-async` the answer is 202 at once.
+#[utoipa::path(
+    post, path = "/api/wol", operation_id = "wake_host", tag = "hosts",
+    params(AskingHeaders, AskingQuery), request_body = WolRequest,
+    responses(
+        (status = 200, description = "The packets were sent", body = WolAnswer),
+        (status = 202, description = "Taken; look at `location` for what comes of it", body = Accepted),
+        (status = 409, description = "Somebody else works on the host, or the call of this key was interrupted", body = ErrorBody),
+        (status = 422, description = "The key was used for another request", body = ErrorBody),
+    )
+)]
+pub(crate) async fn wake(State(app): State<App>, asking: Asking, body: Body) -> Result<Response, ApiError> {
     let host = match host_name(&body, "host")? {
         Some(sent) => app.handle.catalog().current().find(sent).cloned(),
         None => None,
     };
     let request = request(&body, host.as_ref())?;
-    let ping_target = request.ping_target.clone();
     let site = app.site()?;
     let wait = app.settings().host_wait;
-    // In a task of its own, so that a caller who hangs up does not stop it halfway.
-    let work = tokio::spawn(async move {
-        let waking = site.station.wake_address(request);
-        match host {
-            None => Ok(waking.await),
-            Some(host) => site.engine.with_host_claim(&host.name, wait, waking).await,
+    let call = Order {
+        kind: CallKind::Wol,
+        host: host.as_ref().map(|host| host.name.clone()),
+        reservation: None,
+        lab: None,
+        request: body.canonical(CallKind::Wol.as_str()),
+        work: Box::new(move |_| Box::pin(async move { carry_out(&site, host, request, wait).await })),
+    };
+    app.calls.run(&app.handle, asking, call).await
+}
+
+async fn carry_out(
+    site: &Site,
+    host: Option<Host>,
+    request: WakeRequest,
+    wait: Duration,
+) -> Result<(StatusCode, Value), Failure> {
+    let ping_target = request.ping_target.clone();
+    let waking = site.station.wake_address(request);
+    let (woken, maintenance) = match host {
+        None => (waking.await, None),
+        Some(host) => {
+            busy::check(site).map_err(Failure::not_begun)?;
+            let claimed = site.engine.with_host_claim(&host.name, wait, waking);
+            let (woken, maintenance) = tokio::join!(claimed, maintenance::told(site, &host.name));
+            (woken.map_err(busy::failure)?, maintenance)
         }
-    });
-    let woken = work
-        .await
-        .map_err(|_| ApiError::stopping())?
-        .map_err(busy::answer)?;
+    };
     let woken = woken.map_err(|error| station_error::no_packet(&error))?;
-    Ok(Json(json!({
+    let mut answer = json!({
         "success": woken.success,
         "attempts_used": woken.attempts_used,
         "duration_ms": duration_ms(woken.duration),
         "ping_target": ping_target,
-    })))
+    });
+    if let Some(maintenance) = maintenance {
+        answer["maintenance"] = maintenance;
+    }
+    Ok((StatusCode::OK, answer))
 }
 
 /// The packet's numbers are bounded: the older worker slept for years when asked to.

@@ -34,7 +34,7 @@ fn slow(mut spec: HostSpec) -> HostSpec {
 fn send(address: SocketAddr, path: &'static str, order: Value) {
     tokio::spawn(async move {
         let order = order.to_string();
-        let head = format!("POST {path} HTTP/1.1\r\nhost: ops\r\ncontent-type: application/json\r\n");
+        let head = format!("POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n");
         let request = format!("{head}content-length: {}\r\n\r\n{order}", order.len());
         let mut connection = TcpStream::connect(address).await.unwrap();
         connection.write_all(request.as_bytes()).await.unwrap();

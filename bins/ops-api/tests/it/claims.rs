@@ -79,7 +79,7 @@ each_backend! {
         let host = service.lab.sim(1);
         let body = start("0xaa").to_string();
         let request = format!(
-            "POST /api/reservations/start HTTP/1.1\r\nhost: ops\r\ncontent-length: {}\r\n\r\n{body}",
+            "POST /api/reservations/start HTTP/1.1\r\nhost: localhost\r\ncontent-length: {}\r\n\r\n{body}",
             body.len()
         );
         let mut caller = TcpStream::connect(service.address()).await.unwrap();

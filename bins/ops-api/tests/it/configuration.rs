@@ -97,6 +97,59 @@ async fn every_problem_of_the_hosts_is_named_at_once_with_host_and_key() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hosts_outside_the_allowed_transports_and_tls_are_refused_at_start_and_at_reload() {
+    let lab = Lab::start(vec![]).await;
+    lab.write_catalog(|entries| entries.push(entry("good", json!({"winrm_use_ssl": true}))));
+    let lab = lab.with("WINRM_ALLOWED_TRANSPORTS", "ntlm,kerberos");
+    let lab = lab.with("OPS_WINRM_REQUIRE_TLS", "true");
+    let service = crate::service::Service::start_in(lab).await;
+    service.lab.write_catalog(|entries| {
+        entries.push(entry("good", json!({"winrm_use_ssl": true})));
+        entries.push(entry("clear", json!({})));
+        entries.push(entry(
+            "word",
+            json!({"winrm_transport": "negotiate", "winrm_port": 5986}),
+        ));
+    });
+    let refused = service.post("/api/hosts/reload", json!({})).await;
+    assert_ne!(refused.status, 200, "{}", refused.text);
+    assert!(service.handle.catalog().current().find("clear").is_none());
+    let (code, said) = checked(&service.lab).await;
+    assert_eq!(code, Some(2), "{said}");
+    for (host, key, part) in [
+        ("clear", "winrm_use_ssl", "OPS_WINRM_REQUIRE_TLS"),
+        (
+            "word",
+            "winrm_transport",
+            "WINRM_ALLOWED_TRANSPORTS=ntlm,kerberos",
+        ),
+    ] {
+        assert!(
+            said.contains(&format!("host {host:?}, key {key:?}")) && said.contains(part),
+            "{said}"
+        );
+    }
+    service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_slip_of_the_pen_in_the_hosts_is_warned_of_and_a_comment_is_not() {
+    let lab = Lab::start(vec![]).await;
+    let own = json!({"winrm_prot": 5986, "// mac": "unknown", "_comment": "x", "room": "B-204"});
+    lab.write_catalog(|entries| entries.push(entry("slip", own)));
+    let (code, said) = checked(&lab).await;
+    assert_eq!(code, Some(0), "{said}");
+    assert!(
+        said.contains("winrm_prot") && said.contains("did you mean \"winrm_port\"?"),
+        "{said}"
+    );
+    assert!(
+        !said.contains("// mac") && !said.contains("_comment") && !said.contains("room"),
+        "{said}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_catalog_that_is_none_is_refused_and_a_missing_one_means_no_hosts() {
     let lab = Lab::start(vec![]).await;
     let file = lab.folder.path().join("hosts.json");

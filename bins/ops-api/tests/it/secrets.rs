@@ -44,7 +44,11 @@ fn forms(secret: &str) -> Vec<Vec<u8>> {
 }
 
 fn assert_absent(where_: &str, haystack: &[u8]) {
-    for secret in [WINRM, WRONG, TOKEN, DATABASE] {
+    assert_none_of(where_, haystack, &[WINRM, WRONG, TOKEN, DATABASE]);
+}
+
+fn assert_none_of(where_: &str, haystack: &[u8], secrets: &[&str]) {
+    for secret in secrets {
         for form in forms(secret) {
             let found = haystack.windows(form.len()).position(|window| window == form);
             let around = found.map(|at| {
@@ -205,5 +209,89 @@ async fn a_database_that_turns_us_away_does_not_show_the_password() {
         assert_eq!(ended.code(), Some(2), "{said}");
         assert!(said.contains("MYSQL_DSN"), "{said}");
         assert_absent("the refusal", said.as_bytes());
+    }
+}
+
+/// The bytes of the key, of which the variable holds the Base64.
+const KEY: &str = "Canary-key-of-32-bytes-5Hw-8Ty-0";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn secrets_in_files_and_in_the_store_stay_put_as_well() {
+    // Beside the lab's own folder, in which nothing may be found.
+    let kept = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| {
+        let path = kept.path().join(name);
+        std::fs::write(&path, format!("{text}\n")).unwrap();
+        path.display().to_string()
+    };
+    let mut specs = vec![awake(1), awake(2), awake(3)];
+    for spec in &mut specs {
+        spec.password = WINRM.into();
+    }
+    let lab = Lab::start(specs)
+        .await
+        .with("OPS_SECRET_FILE", file("token", TOKEN))
+        .with(
+            "OPS_SECRETS_KEY_FILE",
+            file("key", &format!("k1:{}", BASE64_STANDARD.encode(KEY))),
+        )
+        .with("HOST_PASSWORD_FILE", file("password", WINRM))
+        .with("OPS_LOG_LEVEL", "trace");
+    let password = file("direct", WINRM);
+    lab.write_catalog(|entries| {
+        entries[0]["winrm_pass"] = json!("env:HOST_PASSWORD");
+        entries[1]["winrm_pass"] = json!(format!("file:{password}"));
+        let third = entries[2].as_object_mut().unwrap();
+        third.remove("winrm_user");
+        third.remove("winrm_pass");
+        third.insert("winrm_credential_ref".into(), json!("station-03"));
+    });
+    let mut api = lab.run(API, &[]);
+    let address = api.address().await;
+    api.says("the database is ready").await;
+    let token = [("x-ops-token", TOKEN), ("content-type", "application/json")];
+    let user = lab.sim(3).spec().user.clone();
+    let mut answers = String::new();
+    for (password, status) in [(WRONG, 201), (WINRM, 200)] {
+        let body =
+            json!({"credentialRef": "station-03", "user": user, "password": password, "overwrite": true});
+        let path = "/api/hosts/winrm-credentials";
+        let stored = call(address, "POST", path, &token, body.to_string()).await;
+        assert_eq!(stored.status, status, "{}", stored.text);
+        answers += &stored.text;
+        for host in ["lab-ws-01", "lab-ws-02", "lab-ws-03"] {
+            let body = json!({"host": host}).to_string();
+            let polled = call(address, "POST", "/api/heartbeat/poll", &token, body).await;
+            let expected = if password == WRONG && host == "lab-ws-03" {
+                502
+            } else {
+                200
+            };
+            assert_eq!(polled.status, expected, "{host}: {}", polled.text);
+            answers += &polled.text;
+        }
+    }
+    for path in [
+        "/api/hosts/winrm-credentials",
+        "/api/hosts",
+        "/api/audit",
+        "/health",
+    ] {
+        answers += &call(address, "GET", path, &token, "").await.text;
+    }
+    let (ended, said) = api.terminate().await;
+    assert_eq!(ended.code(), Some(0));
+    assert!(said.contains("DEBUG"), "it was logged closely");
+    let line = "printf '%s' \"$1\" | \"$0\" credentials set cli --user u && exec \"$0\" credentials rotate";
+    let (ended, told) = lab.run("/bin/sh", &["-c", line, API, WRONG]).ended().await;
+    assert_eq!(ended.code(), Some(0), "{told}");
+    let secrets = [WINRM, WRONG, TOKEN, KEY];
+    assert_none_of("an answer", answers.as_bytes(), &secrets);
+    for file in files(lab.folder.path()) {
+        assert_none_of(
+            &file.display().to_string(),
+            &std::fs::read(&file).unwrap(),
+            &secrets,
+        );
     }
 }

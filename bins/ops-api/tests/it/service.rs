@@ -35,6 +35,11 @@ impl Service {
     pub(crate) async fn start_in(lab: Lab) -> Self {
         let handle = lab.plan().open(CancellationToken::new());
         let api = ops_api::start(handle.clone()).await.unwrap();
+        Self::with_parts(lab, handle, api).await
+    }
+
+    /// Once the database is open, of what the test started itself.
+    pub(crate) async fn with_parts(lab: Lab, handle: SiteHandle, api: Api) -> Self {
         handle.opened().await.unwrap();
         Self { lab, handle, api }
     }

@@ -122,3 +122,62 @@ async fn a_body_beyond_all_need_is_refused_in_json() {
     }
     service.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_call_has_an_id_in_its_answer_in_its_error_and_in_the_log() {
+    let lab = crate::harness::Lab::start(vec![]).await;
+    let mut api = lab.run(crate::API, &[]);
+    let address = api.address().await;
+    api.says("the database is ready").await;
+    let own = [("x-request-id", "web:2026.a-b_1")];
+    let answer = call(address, "POST", "/ops/api/wol", &own, "{}").await;
+    assert_eq!(answer.header("x-request-id"), Some("web:2026.a-b_1"));
+    assert_eq!(answer.expect(400)["requestId"], "web:2026.a-b_1");
+    let bad = [("x-request-id", "two words")];
+    let answer = call(address, "GET", "/api/nothing", &bad, "").await;
+    let id = answer.header("x-request-id").unwrap().to_owned();
+    assert_eq!(id.len(), 32, "{id}");
+    assert_eq!(answer.expect(404)["requestId"], *id);
+    assert!(
+        call(address, "GET", "/health", &[], "")
+            .await
+            .header("x-request-id")
+            .is_some()
+    );
+    let foreign = [("x-request-id", "call-9"), ("origin", "https://evil.example")];
+    call(address, "POST", "/api/wol%0aforged", &foreign, "{}")
+        .await
+        .expect(404);
+    call(address, "POST", "/api/wol", &foreign, "{}")
+        .await
+        .expect(403);
+    let (_, said) = api.terminate().await;
+    let line = said.lines().find(|line| line.contains("refused a call")).unwrap();
+    assert!(
+        line.contains("request.id=\"call-9\"") && line.contains("caller=\"anybody\""),
+        "{line}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn answers_are_neither_kept_nor_framed_nor_guessed_at() {
+    let service = Service::start(vec![]).await;
+    for path in [
+        "/health",
+        "/api/workers",
+        "/api/nothing",
+        "/api/openapi.json",
+        "/ops/api/docs/",
+    ] {
+        let answer = service.get(path).await;
+        assert_eq!(answer.header("x-content-type-options"), Some("nosniff"), "{path}");
+        assert_eq!(answer.header("cache-control"), Some("no-store"), "{path}");
+        assert_eq!(answer.header("x-frame-options"), Some("DENY"), "{path}");
+        let policy = answer.header("content-security-policy").unwrap();
+        assert!(
+            policy.contains("default-src 'none'") && policy.contains("frame-ancestors 'none'"),
+            "{path}"
+        );
+    }
+    service.stop().await;
+}

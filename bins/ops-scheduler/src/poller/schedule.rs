@@ -53,15 +53,15 @@ impl Schedule {
         self.known = known;
     }
 
-    /// The next host that is due by `now`; what is void is dropped on the way.
-    pub(super) fn take_due(&mut self, now: Instant) -> Option<(HostName, Stay)> {
+    /// The next host that is due by `now`, and when it was due; what is void is dropped on the way.
+    pub(super) fn take_due(&mut self, now: Instant) -> Option<(HostName, Stay, Instant)> {
         while let Some(Reverse((at, _, _))) = self.due.peek() {
             if *at > now {
                 return None;
             }
-            let Reverse((_, host, stay)) = self.due.pop()?;
+            let Reverse((at, host, stay)) = self.due.pop()?;
             if self.known.get(&host) == Some(&stay) {
-                return Some((host, stay));
+                return Some((host, stay, at));
             }
         }
         None
@@ -97,7 +97,7 @@ mod tests {
 
     fn due(schedule: &mut Schedule, by: Instant) -> Vec<String> {
         let mut due: Vec<_> = std::iter::from_fn(|| schedule.take_due(by))
-            .map(|(host, _)| host.to_string())
+            .map(|(host, _, _)| host.to_string())
             .collect();
         due.sort();
         due
@@ -127,7 +127,7 @@ mod tests {
         let mut schedule = Schedule::default();
         let now = Instant::now();
         adopt(&mut schedule, &["a"], &[], now);
-        let (host, stay) = schedule.take_due(now + MINUTE).unwrap();
+        let (host, stay, _) = schedule.take_due(now + MINUTE).unwrap();
         schedule.again(host, stay, MINUTE, now);
         assert_eq!(schedule.take_due(now + MINUTE.mul_f64(0.94)), None);
         assert!(schedule.take_due(now + MINUTE.mul_f64(1.06)).is_some());
@@ -142,7 +142,7 @@ mod tests {
         // One is being polled, the other waits in the queue, when both leave and come back.
         adopt(&mut schedule, &[], &[], now);
         adopt(&mut schedule, &["a", "b"], &[], now);
-        for (host, stay) in first_stays {
+        for (host, stay, _) in first_stays {
             schedule.again(host, stay, MINUTE, now);
         }
         assert_eq!(due(&mut schedule, now + 2 * MINUTE), ["a", "b"]);

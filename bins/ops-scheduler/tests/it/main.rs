@@ -9,6 +9,8 @@
     reason = "shared with the tests of ops-api, which need other parts of it"
 )]
 mod harness;
+#[path = "../../../ops-api/tests/edge/notify.rs"]
+mod notify;
 
 mod clocks;
 mod configuration;
@@ -20,7 +22,10 @@ mod killed;
 mod leads;
 mod local_mode;
 mod mainline;
+mod maintenance;
+mod metrics;
 mod neighbours;
+mod notices;
 mod outages;
 mod pacing;
 mod polling;
@@ -28,6 +33,9 @@ mod pooling;
 mod refusals;
 mod running;
 mod sharing;
+mod silence;
+mod telling;
+mod traces;
 mod unmapped;
 mod workers;
 

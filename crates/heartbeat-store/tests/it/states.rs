@@ -93,3 +93,41 @@ each_backend! {
         assert!(store.latest(&host.name).await.unwrap().is_some());
     }
 }
+
+each_backend! {
+    async fn reports_are_read_many_at_once_with_the_newest_event_of_their_host(test) {
+        let store = a_store(&test).await;
+        let (heartbeat, raw) = a_report("2026-03-01T09:00:00Z");
+        let mut ids = Vec::new();
+        for name in ["ws-a", "ws-b"] {
+            let host = HostRecord {
+                name: HostName::parse(name).unwrap(),
+                ..a_host()
+            };
+            let recorded = store
+                .record(&host, &heartbeat, &raw, at("2026-03-01T09:00:00Z"))
+                .await
+                .unwrap();
+            ids.push(recorded.heartbeat_id);
+            if name == "ws-b" {
+                for (user, stamp) in [("new", "2026-03-01T08:59:00Z"), ("old", "2026-03-01T08:00:00Z")] {
+                    let line = format!(r#"{{"timestamp": "{stamp}", "user": "{user}"}}"#);
+                    let event = labstation_commands::last_event(format!("{line}\r\n").as_bytes()).unwrap();
+                    let now = at("2026-03-01T09:00:00Z");
+                    store.record_event(&host, &event, now, now).await.unwrap();
+                }
+            }
+        }
+        let state = store.host_state(&HostName::parse("ws-b").unwrap()).await.unwrap().unwrap();
+        assert_eq!(state.last_heartbeat_id, Some(ids[1]));
+        ids.push(999_999);
+        let before = test.database().traffic();
+        let mut found = store.documents(&ids).await.unwrap();
+        assert_eq!(test.database().traffic().since(before).statements, 1);
+        found.sort_by_key(|document| document.heartbeat_id);
+        assert_eq!(found.len(), 2);
+        assert_eq!(found[0].last_event, None);
+        assert_eq!(found[1].last_event.as_ref().unwrap()["user"], "new");
+        assert_eq!(found[1].raw, raw);
+    }
+}

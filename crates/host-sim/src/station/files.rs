@@ -60,6 +60,35 @@ pub(super) fn read(host: &Inner, path: &str) -> Option<Vec<u8>> {
     }
 }
 
+/// Whether a file of that name could be made: there are the system's drive and the station's folders, and no others.
+pub(super) fn has_folder(path: &str) -> bool {
+    let path = normalize(path);
+    let folder = path.rsplit_once('\\').map_or("", |(folder, _)| folder);
+    folder == "c:" || folder.starts_with(r"c:\labstation") || folder.starts_with(r"c:\lab station")
+}
+
+/// Writes an empty file, or takes one away. The station's own documents cannot be written over from here.
+pub(super) fn set_empty(host: &Inner, path: &str, there: bool) -> bool {
+    let moment = host.moment();
+    let mut state = host.lock();
+    let station = &mut state.station;
+    let normal = normalize(path);
+    if normal == normalize(paths::LOCAL_MODE) {
+        station.set_local_mode(there, moment);
+        return true;
+    }
+    let own = [paths::HEARTBEAT, paths::EVENTS, paths::STATUS, paths::PROGRAM];
+    if own.iter().any(|own| normal == normalize(own)) {
+        return false;
+    }
+    let fits = station.other_files.len() < OTHER_FILES_LIMIT || station.other_files.contains_key(&normal);
+    if there && !fits {
+        return false;
+    }
+    station.put_file(path, there.then(Vec::new), moment.station);
+    true
+}
+
 /// A file that is not the station's own.
 #[derive(Debug, Clone)]
 pub(super) struct File {

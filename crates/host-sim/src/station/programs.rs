@@ -7,7 +7,7 @@ use tokio::sync::Notify;
 use tokio::time::sleep;
 
 use super::cmdline::{When, argv, cmd_pieces};
-use super::{files, labstation, powershell};
+use super::{builtins, files, labstation, powershell};
 use crate::effects::EffectKind;
 use crate::host::Inner;
 use crate::script::Step;
@@ -200,6 +200,9 @@ async fn execute(call: &Call<'_>, line: &str, argv: &[String], depth: u8) -> i32
             None => 0,
         },
         "type" => type_files(call, args),
+        "copy" => builtins::copy(call, args),
+        "del" | "erase" => builtins::del(call, args),
+        "if" => builtins::if_exist(call, args),
         "echo" => {
             let text = line.trim_start().get(4..).unwrap_or_default();
             call.out_in_code_page(&format!("{}\r\n", text.strip_prefix(' ').unwrap_or(text)));

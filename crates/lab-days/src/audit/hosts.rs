@@ -15,6 +15,9 @@ use crate::log::{Entry, What, Write};
 /// How long before a wake or a prepare its reservation was read at the latest: a lease, and the wait for a host.
 const READ_BEFORE: Duration = Duration::from_secs(20);
 
+/// How long after an engineer came something may still be sent to his host: it was planned before.
+const KNOWN_AFTER: Duration = Duration::from_secs(20);
+
 /// A fenced step is sent again under the same operation only when the host itself said that it had not done it, or
 /// when somebody looked after the step's time was over. A read-back step is sent again only after an answer or after
 /// somebody looked.
@@ -72,6 +75,45 @@ fn is_looked_at(day: &Record, first: &Sent<'_>, index: usize, since: Duration) -
 
 fn between<'a>(day: &'a Record, first: &Sent<'_>, index: usize) -> &'a [Entry] {
     day.entries.get(first.index..index).unwrap_or_default()
+}
+
+/// No reservation is dispatched to a host at which an engineer has worked for so long that everybody knows: no wake, no
+/// prepare, no power order. Callers' orders go on.
+pub(super) fn nothing_is_dispatched_in_maintenance(day: &Record) -> Vec<Violation> {
+    let mut broken = Vec::new();
+    for sent in day.sent() {
+        let Some(intent) = sent.intent else { continue };
+        let scheduled = matches!(intent.kind, OperationKind::Start | OperationKind::End);
+        let begins = matches!(sent.step, Step::Wake | Step::Prepare | Step::Power);
+        if scheduled && begins && is_worked_at(day, &sent) {
+            broken.push(Violation {
+                invariant: Invariant::NothingInMaintenance,
+                at: sent.at,
+                told: format!(
+                    "{} sent {:?} to {} in maintenance",
+                    sent.process, sent.step, sent.host
+                ),
+            });
+        }
+    }
+    broken
+}
+
+fn is_worked_at(day: &Record, sent: &Sent<'_>) -> bool {
+    let before = day.entries.get(..sent.index).unwrap_or_default();
+    let skew = day.skew().to_std().unwrap_or_default();
+    before
+        .iter()
+        .rev()
+        .find_map(|entry| match &entry.what {
+            What::Maintenance { host, until } if host == sent.host => {
+                let known = entry.at + KNOWN_AFTER <= sent.at;
+                Some(known && until.is_none_or(|until| sent.at + skew < until))
+            }
+            What::MaintenanceEnded(host) if host == sent.host => Some(false),
+            _ => None,
+        })
+        .unwrap_or(false)
 }
 
 /// A host is woken or prepared only for a reservation that is confirmed and not over, or because a caller who is

@@ -29,6 +29,8 @@ pub enum Invariant {
     AtMostOnce,
     /// A host is woken or prepared only for a live reservation or a named caller.
     NobodyWokenForNothing,
+    /// Nothing is begun on a host at which an engineer works.
+    NothingInMaintenance,
     /// An active reservation's host was up and prepared when it became active.
     ReadyMeansReady,
     /// Nobody is logged out in their own time.
@@ -41,13 +43,14 @@ pub enum Invariant {
 
 impl Invariant {
     /// Every promise that is audited.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::NothingLost,
         Self::OnTime,
         Self::OneOwner,
         Self::NoneAfterNewerToken,
         Self::AtMostOnce,
         Self::NobodyWokenForNothing,
+        Self::NothingInMaintenance,
         Self::ReadyMeansReady,
         Self::NobodyLoggedOut,
         Self::Bounded,
@@ -83,7 +86,7 @@ impl fmt::Display for Violation {
 
 /// Audits a day; gives every broken promise, earliest first.
 pub(crate) fn audit(day: &Record) -> Vec<Violation> {
-    let promises: [fn(&Record) -> Vec<Violation>; 11] = [
+    let promises: [fn(&Record) -> Vec<Violation>; 12] = [
         reservations::no_reservation_is_lost,
         reservations::no_order_is_lost,
         reservations::quiet_reservations_are_on_time,
@@ -91,6 +94,7 @@ pub(crate) fn audit(day: &Record) -> Vec<Violation> {
         ownership::nothing_is_sent_under_an_older_token,
         hosts::fenced_steps_are_sent_at_most_once,
         hosts::nobody_is_woken_for_nothing,
+        hosts::nothing_is_dispatched_in_maintenance,
         people::active_means_ready,
         people::nobody_is_logged_out_in_their_own_time,
         journal::intent_comes_before_effect_and_outcome_after,

@@ -77,11 +77,13 @@ pub enum FaultKind {
     LateBooking,
     /// A lab that no host serves is reserved.
     Unmapped,
+    /// An engineer works at a host for a while.
+    Maintenance,
 }
 
 impl FaultKind {
     /// Every kind there is.
-    pub const ALL: [Self; 32] = [
+    pub const ALL: [Self; 33] = [
         Self::Crash,
         Self::Pause,
         Self::Restart,
@@ -114,6 +116,7 @@ impl FaultKind {
         Self::Resize,
         Self::LateBooking,
         Self::Unmapped,
+        Self::Maintenance,
     ];
 }
 

@@ -23,12 +23,25 @@ impl Swarm {
             return Self::default();
         }
         let mut intensity = BTreeMap::new();
-        for kind in FaultKind::ALL {
+        // Engineers are drawn apart, so that days without them are as they were before there were any.
+        for kind in FaultKind::ALL
+            .into_iter()
+            .filter(|kind| *kind != FaultKind::Maintenance)
+        {
             if rng.random_bool(0.4) {
                 intensity.insert(kind, rng.random_range(1..=3));
             }
         }
         Self { intensity }
+    }
+
+    /// Adds engineers to a day that is not calm, with four chances in ten.
+    pub(crate) fn with_engineers(mut self, rng: &mut impl Rng) -> Self {
+        if !self.is_calm() && rng.random_bool(0.4) {
+            self.intensity
+                .insert(FaultKind::Maintenance, rng.random_range(1..=3));
+        }
+        self
     }
 
     /// Makes a mixture of one's own.

@@ -11,8 +11,8 @@ use lab_model::{HostName, ReservationId};
 use rand::RngExt;
 use reservation_engine::testing::MemoryStore;
 use reservation_engine::{
-    AttemptEnd, AttemptId, Claim, ClaimInfo, HistoryRow, NewOperation, Operation, ReservationStatus, Step,
-    Store, StoreError, TimingSample, Timings, WorkItem,
+    AttemptEnd, AttemptId, Claim, ClaimInfo, HistoryRow, Maintenance, NewOperation, Operation,
+    ReservationStatus, Step, Store, StoreError, TimingSample, Timings, WorkItem,
 };
 use tokio::sync::oneshot;
 use tokio::time::sleep;
@@ -220,6 +220,10 @@ impl Store for SimStore {
         .await
     }
 
+    async fn find_own_claim(&self, host: &HostName, holder: &str) -> Result<Option<Claim>, StoreError> {
+        self.read(self.memory().find_own_claim(host, holder)).await
+    }
+
     async fn renew_claim(&self, claim: &Claim, lease: Duration) -> Result<bool, StoreError> {
         let (memory, claim, noted) = (self.memory().clone(), claim.clone(), claim.clone());
         let done = async move { memory.renew_claim(&claim, lease).await };
@@ -330,6 +334,25 @@ impl Store for SimStore {
 
     async fn abandoned_manual(&self, limit: u32) -> Result<Vec<Operation>, StoreError> {
         self.read(self.memory().abandoned_manual(limit)).await
+    }
+
+    async fn orphaned(&self, before: DateTime<Utc>, limit: u32) -> Result<Vec<Operation>, StoreError> {
+        self.read(self.memory().orphaned(before, limit)).await
+    }
+
+    async fn maintenance(&self, now: DateTime<Utc>) -> Result<HashMap<HostName, Maintenance>, StoreError> {
+        let read = self.memory().maintenance(now);
+        if self
+            .process
+            .world
+            .layout()
+            .swarm
+            .intensity(FaultKind::Maintenance)
+            == 0
+        {
+            return read.await;
+        }
+        self.read(read).await
     }
 
     async fn host_timings(&self, hosts: &[HostName]) -> Result<HashMap<HostName, Timings>, StoreError> {

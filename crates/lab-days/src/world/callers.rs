@@ -109,5 +109,6 @@ fn order(world: &World, number: u32, rng: &mut StdRng) -> ManualOrder {
         kind,
         steps,
         wait_for_host: Duration::from_secs(rng.random_range(1..=20)),
+        key: None,
     }
 }

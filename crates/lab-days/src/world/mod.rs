@@ -2,6 +2,7 @@
 
 mod callers;
 mod clock;
+mod engineers;
 mod gateway;
 mod process;
 mod site;
@@ -26,6 +27,7 @@ use crate::log::{EffectId, Log, What};
 
 pub(crate) use callers::Callers;
 pub(crate) use clock::ProcessClock;
+pub(crate) use engineers::Engineers;
 pub(crate) use gateway::Gateway;
 pub(crate) use process::{Blow, Point, Process};
 pub(crate) use site::{Site, Sites};
@@ -54,7 +56,7 @@ pub(crate) struct Layout {
 impl Layout {
     pub(crate) fn draw(seed: u64, swarm: Option<Swarm>) -> Self {
         let mut rng = stream(seed, "layout");
-        let drawn = Swarm::draw(&mut rng);
+        let drawn = Swarm::draw(&mut rng).with_engineers(&mut stream(seed, "engineers"));
         let quiet_at = Duration::from_mins(rng.random_range(120..=360));
         let idle_power = rng.random_bool(0.3).then(|| IdlePower {
             after: Duration::from_mins(rng.random_range(3..=15)),

@@ -60,3 +60,8 @@ fn a_lease_that_is_judged_by_the_wall_clock_is_caught() {
 fn a_plan_that_forgets_the_end_of_a_reservation_is_caught() {
     is_caught_by(Mutant::ForgetEndCheck, Invariant::NobodyWokenForNothing);
 }
+
+#[test]
+fn a_plan_that_forgets_that_somebody_works_at_the_host_is_caught() {
+    is_caught_by(Mutant::ForgetMaintenance, Invariant::NothingInMaintenance);
+}

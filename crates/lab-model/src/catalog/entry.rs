@@ -5,48 +5,19 @@ use std::net::Ipv4Addr;
 use serde_json::{Map, Value, json};
 use wol::{MacAddr, SecureOn};
 
-use super::parse::{Keys, type_of};
+use super::keys::{CATALOG_KEYS, is_comment, is_extra, is_known, meant};
+use super::parse::{Keys, Outcome, Resolve, type_of};
 use super::winrm;
 use super::{DEFAULT_EVENTS_PATH, DEFAULT_HEARTBEAT_PATH, DEFAULT_LABSTATION_EXE, Host, Problem, WakeAccess};
 use crate::{HostName, LabId};
 
-pub(super) const KNOWN_KEYS: &[&str] = &[
-    "name",
-    "address",
-    "winrm_user",
-    "winrm_pass",
-    "winrm_transport",
-    "winrm_port",
-    "winrm_use_ssl",
-    "use_ssl",
-    "winrm_ca_file",
-    "winrm_cert_sha256",
-    "tls_server_name",
-    "winrm_realm",
-    "winrm_kdc",
-    "winrm_kerberos_host",
-    "winrm_client_cert",
-    "winrm_client_key",
-    "mac",
-    "broadcast",
-    "wol_port",
-    "wol_interface",
-    "wol_source",
-    "wol_password",
-    "wake_attempts",
-    "ping_target",
-    "labstation_exe",
-    "heartbeat_path",
-    "events_path",
-    "labs",
-];
-
 pub(super) fn read(
     at: usize,
     map: &Map<String, Value>,
-    env: &dyn Fn(&str) -> Option<String>,
-    problems: &mut Vec<Problem>,
+    resolve: &Resolve<'_>,
+    outcome: &mut Outcome,
 ) -> Option<Host> {
+    let problems = &mut outcome.problems;
     let label = map
         .get("name")
         .and_then(Value::as_str)
@@ -57,7 +28,7 @@ pub(super) fn read(
     let mut keys = Keys {
         host,
         map,
-        env,
+        resolve,
         problems,
     };
 
@@ -65,9 +36,10 @@ pub(super) fn read(
     if name.is_none() && label.is_none() {
         keys.problem("name", "is missing");
     }
+    let before_address = keys.problems.len();
     let address = keys.parsed("address", check_address);
-    if address.is_none() && map.get("address").is_none_or(Value::is_null) {
-        keys.problem("address", "is missing");
+    if address.is_none() && keys.problems.len() == before_address {
+        keys.problem("address", "is missing or empty");
     }
     let winrm = winrm::access(&mut keys, address.as_deref());
     let wake = wake(&mut keys);
@@ -82,10 +54,20 @@ pub(super) fn read(
     let events_path = keys
         .text("events_path")
         .unwrap_or_else(|| DEFAULT_EVENTS_PATH.into());
-    if keys.problems.len() > before {
+    let host = std::mem::take(&mut keys.host);
+    for (key, _) in map.iter().filter(|(key, _)| !is_known(key) && !is_comment(key)) {
+        if let Some(near) = meant(key, CATALOG_KEYS.iter().map(|known| known.name)) {
+            outcome.warnings.push(Problem {
+                host: host.clone(),
+                key: key.chars().take(64).collect(),
+                message: format!("is not known and means nothing; did you mean {near:?}?"),
+            });
+        }
+    }
+    if outcome.problems.len() > before {
         return None;
     }
-    let extra = map.iter().filter(|(key, _)| !KNOWN_KEYS.contains(&key.as_str()));
+    let extra = map.iter().filter(|(key, _)| is_extra(key));
     let address = address?;
     Some(Host {
         name: name?,
@@ -197,6 +179,9 @@ pub(super) fn public_view(host: &Host) -> Value {
         "labs": host.labs,
     });
     if let Value::Object(view) = &mut view {
+        if let Some(credential) = &host.winrm.credential {
+            view.insert("winrm_credential_ref".into(), json!(credential));
+        }
         let shown = host.extra.iter().filter(|(key, value)| !looks_secret(key, value));
         view.extend(shown.map(|(key, value)| (key.clone(), value.clone())));
     }

@@ -1,6 +1,7 @@
 //! The hosts an operator wrote down, checked as a whole before anything is done to any of them.
 
 mod entry;
+mod keys;
 mod parse;
 #[cfg(test)]
 mod tests;
@@ -15,7 +16,9 @@ use secrecy::SecretString;
 use serde_json::{Map, Value};
 use wol::{MacAddr, SecureOn};
 
-use crate::{HostName, LabId};
+use crate::{CredentialRef, HostName, LabId};
+
+pub use keys::{CATALOG_KEYS, CatalogKey, KeyKind, TRANSPORT_WORDS, catalog_table};
 
 /// Where the station's program lies unless `labstation_exe` says otherwise.
 pub const DEFAULT_LABSTATION_EXE: &str = r"C:\LabStation\LabStation.exe";
@@ -84,9 +87,42 @@ pub enum WinrmTrust {
     PinnedSha256([u8; 32]),
 }
 
+/// What the text of a secret key refers to, when it is not the secret itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SecretRef<'a> {
+    /// `env:NAME`.
+    Variable(&'a str),
+    /// `file:/path`.
+    File(&'a str),
+}
+
+impl<'a> SecretRef<'a> {
+    /// Reads a reference; `None` for the text of a secret.
+    #[must_use]
+    pub fn parse(text: &'a str) -> Option<Self> {
+        if let Some(name) = text.strip_prefix("env:") {
+            return Some(Self::Variable(name.trim()));
+        }
+        let path = text.strip_prefix("file:")?;
+        // A password may begin with `file:`, but hardly with the whole of a path.
+        path.starts_with('/').then_some(Self::File(path))
+    }
+}
+
+impl fmt::Display for SecretRef<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Variable(name) => write!(f, "the variable {name}"),
+            Self::File(path) => write!(f, "the file {path}"),
+        }
+    }
+}
+
 /// How WinRM on a host is reached.
 #[derive(Debug, Clone)]
 pub struct WinrmAccess {
+    /// The stored credential to use; [`user`](Self::user) and [`password`](Self::password) are empty then.
+    pub credential: Option<CredentialRef>,
     /// `DOMAIN\user`, `user@realm` or `user`. May be empty with [`Transport::Certificate`].
     pub user: String,
     /// Never shown, not even by `Debug`. Empty with [`Transport::Certificate`].
@@ -152,30 +188,58 @@ pub struct Host {
 pub struct Catalog {
     hosts: Vec<Host>,
     by_name: HashMap<String, usize>,
+    warnings: Vec<Problem>,
 }
 
 impl Catalog {
-    /// Reads the text of `hosts.json`. `env` resolves the `env:NAME` form of secrets.
+    /// Reads the text of `hosts.json`. `env` resolves the `env:NAME` form of secrets; the form `file:/path` is
+    /// refused.
+    ///
+    /// # Errors
+    /// As [`Catalog::parse_with`].
+    pub fn parse(text: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<Self, CatalogError> {
+        Self::parse_with(text, &|reference| match reference {
+            SecretRef::Variable(name) => env(name)
+                .filter(|value| !value.is_empty())
+                .ok_or_else(|| format!("{reference} is not set or empty")),
+            SecretRef::File(_) => Err(format!("{reference} is not read here")),
+        })
+    }
+
+    /// Reads the text of `hosts.json`. `resolve` gives the secrets that it refers to, or what is wrong with them.
     ///
     /// # Errors
     /// [`CatalogError`] lists *every* problem, each with the host and the key it is about.
-    pub fn parse(text: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<Self, CatalogError> {
-        parse::catalog(text, env)
+    pub fn parse_with(
+        text: &str,
+        resolve: &dyn Fn(SecretRef<'_>) -> Result<String, String>,
+    ) -> Result<Self, CatalogError> {
+        parse::catalog(text, resolve)
     }
 
-    fn from_hosts(hosts: Vec<Host>) -> Self {
+    fn from_hosts(hosts: Vec<Host>, warnings: Vec<Problem>) -> Self {
         let by_name = hosts
             .iter()
             .enumerate()
             .map(|(at, host)| (host.name.key().to_owned(), at))
             .collect();
-        Self { hosts, by_name }
+        Self {
+            hosts,
+            by_name,
+            warnings,
+        }
     }
 
     /// All hosts, in the order of the file.
     #[must_use]
     pub fn hosts(&self) -> &[Host] {
         &self.hosts
+    }
+
+    /// Keys that look like slips of the pen; keys that begin with `//` or `_comment`, and `$schema`, are comments.
+    #[must_use]
+    pub fn warnings(&self) -> &[Problem] {
+        &self.warnings
     }
 
     /// The host of that name, whatever its case.

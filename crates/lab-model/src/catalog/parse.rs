@@ -4,16 +4,27 @@ use std::collections::HashMap;
 
 use serde_json::{Map, Value};
 
-use super::{Catalog, CatalogError, Host, Problem, entry};
+use super::keys::{is_comment, meant};
+use super::{Catalog, CatalogError, Host, Problem, SecretRef, entry};
 
-pub(super) fn catalog(text: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<Catalog, CatalogError> {
-    let mut problems = Vec::new();
-    let entries = entries(text, &mut problems);
+/// Gives the secret that a text refers to, or what is wrong with it.
+pub(super) type Resolve<'a> = dyn Fn(SecretRef<'_>) -> Result<String, String> + 'a;
+
+/// What is said about a file beside its entries.
+#[derive(Default)]
+pub(super) struct Outcome {
+    pub(super) problems: Vec<Problem>,
+    pub(super) warnings: Vec<Problem>,
+}
+
+pub(super) fn catalog(text: &str, resolve: &Resolve<'_>) -> Result<Catalog, CatalogError> {
+    let mut outcome = Outcome::default();
+    let entries = entries(text, &mut outcome);
     let mut hosts: Vec<Host> = Vec::new();
     let mut first_seen: HashMap<String, usize> = HashMap::new();
     for (at, value) in entries.iter().enumerate() {
         let Some(map) = value.as_object() else {
-            problems.push(Problem {
+            outcome.problems.push(Problem {
                 host: format!("hosts[{at}]"),
                 key: String::new(),
                 message: format!("must be an object, is {}", type_of(value)),
@@ -23,25 +34,26 @@ pub(super) fn catalog(text: &str, env: &dyn Fn(&str) -> Option<String>) -> Resul
         if let Some(name) = map.get("name").and_then(Value::as_str).map(str::trim)
             && let Some(first) = first_seen.insert(name.to_lowercase(), at)
         {
-            problems.push(Problem {
+            outcome.problems.push(Problem {
                 host: name.chars().take(64).collect(),
                 key: "name".into(),
                 message: format!("is used twice: by hosts[{first}] and hosts[{at}] (case does not count)"),
             });
         }
-        hosts.extend(entry::read(at, map, env, &mut problems));
+        hosts.extend(entry::read(at, map, resolve, &mut outcome));
     }
-    if problems.is_empty() {
-        Ok(Catalog::from_hosts(hosts))
+    if outcome.problems.is_empty() {
+        Ok(Catalog::from_hosts(hosts, outcome.warnings))
     } else {
         Err(CatalogError {
-            problems,
+            problems: outcome.problems,
             readable: hosts,
         })
     }
 }
 
-fn entries(text: &str, problems: &mut Vec<Problem>) -> Vec<Value> {
+fn entries(text: &str, outcome: &mut Outcome) -> Vec<Value> {
+    let problems = &mut outcome.problems;
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut whole = |key: &str, message: String| {
         problems.push(Problem {
@@ -56,11 +68,21 @@ fn entries(text: &str, problems: &mut Vec<Problem>) -> Vec<Value> {
             let place = format!("line {} column {}", error.line(), error.column());
             whole("", format!("is not JSON at {place}: {error}"))
         }
-        Ok(Value::Object(mut map)) => match map.remove("hosts") {
-            None | Some(Value::Null) => Vec::new(),
-            Some(Value::Array(entries)) => entries,
-            Some(other) => whole("hosts", format!("must be a list, is {}", type_of(&other))),
-        },
+        Ok(Value::Object(mut map)) => {
+            let hosts = map.remove("hosts");
+            let unknown = map.keys().filter(|key| !is_comment(key));
+            let hosts_meant = unknown.filter(|key| meant(key, ["hosts"].into_iter()).is_some());
+            outcome.warnings.extend(hosts_meant.map(|key| Problem {
+                host: String::new(),
+                key: key.chars().take(64).collect(),
+                message: "is not known and means nothing; did you mean \"hosts\"?".into(),
+            }));
+            match hosts {
+                None | Some(Value::Null) => Vec::new(),
+                Some(Value::Array(entries)) => entries,
+                Some(other) => whole("hosts", format!("must be a list, is {}", type_of(&other))),
+            }
+        }
         Ok(other) => whole(
             "",
             format!("must be an object with a list \"hosts\", is {}", type_of(&other)),
@@ -84,7 +106,7 @@ pub(super) fn type_of(value: &Value) -> &'static str {
 pub(super) struct Keys<'a> {
     pub(super) host: String,
     pub(super) map: &'a Map<String, Value>,
-    pub(super) env: &'a dyn Fn(&str) -> Option<String>,
+    pub(super) resolve: &'a Resolve<'a>,
     pub(super) problems: &'a mut Vec<Problem>,
 }
 
@@ -167,19 +189,26 @@ impl Keys<'_> {
         }
     }
 
-    /// A secret: text, or `env:NAME`. Says which variable is missing, never what a value is.
+    /// A secret: text, `env:NAME` or `file:/path`. Says which variable or file is at fault, never what a value is.
     pub(super) fn secret(&mut self, key: &str) -> Option<String> {
         let text = self.text(key)?;
-        let Some(variable) = text.strip_prefix("env:") else {
+        let Some(reference) = SecretRef::parse(&text) else {
             return Some(text);
         };
-        let value = (self.env)(variable.trim()).filter(|value| !value.is_empty());
-        if value.is_none() {
-            self.problem(
-                key,
-                format!("the variable {} is not set or empty", variable.trim()),
-            );
+        match (self.resolve)(reference) {
+            Ok(value) if value.is_empty() => {
+                self.problem(key, format!("{reference} is empty"));
+                None
+            }
+            Ok(value) if value.chars().any(char::is_control) => {
+                self.problem(key, format!("{reference} contains a control character"));
+                None
+            }
+            Ok(value) => Some(value),
+            Err(message) => {
+                self.problem(key, message);
+                None
+            }
         }
-        value
     }
 }

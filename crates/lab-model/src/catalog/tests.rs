@@ -287,17 +287,13 @@ fn a_certificate_needs_its_files_and_tls_and_no_password() {
 }
 
 #[test]
-fn every_key_is_in_the_operators_guide() {
+fn the_operators_guide_has_the_table_of_keys_as_the_program_has_it() {
     let guide = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/hosts.md")).unwrap();
-    let rows: Vec<&str> = guide.lines().filter(|line| line.starts_with("| `")).collect();
-    for key in entry::KNOWN_KEYS {
-        let named = |row: &str| {
-            row.split('|')
-                .nth(1)
-                .is_some_and(|first| first.contains(&format!("`{key}`")))
-        };
-        assert!(rows.iter().any(|row| named(row)), "{key}");
-    }
+    let again = "cargo run -p lab-model --example hosts-table";
+    assert!(
+        guide.contains(&catalog_table()),
+        "the table of docs/hosts.md is out of date; its text is printed by: {again}"
+    );
 }
 
 #[test]
@@ -376,3 +372,5 @@ fn neither_the_view_nor_debug_shows_a_secret() {
         );
     }
 }
+
+mod secrets_and_slips;

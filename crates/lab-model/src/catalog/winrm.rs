@@ -7,6 +7,8 @@ use serde_json::Value;
 
 use super::entry::check_address;
 use super::parse::{Keys, type_of};
+use crate::CredentialRef;
+
 use super::{CertificateFiles, KerberosAccess, Transport, WinrmAccess, WinrmTrust};
 
 /// More than any realm needs; what is asked one after the other has to stay short.
@@ -18,10 +20,16 @@ pub(super) fn access(keys: &mut Keys<'_>, address: Option<&str>) -> Option<Winrm
     let word = keys
         .text("winrm_transport")
         .map_or_else(|| "ntlm".to_owned(), |word| word.to_lowercase());
-    let (user, password) = account(keys, &word);
+    let credential = credential(keys, &word);
+    let (user, password) = match &credential {
+        Some(_) => (Some(String::new()), Some(String::new())),
+        None => account(keys, &word),
+    };
     let tls_server_name = keys.parsed("tls_server_name", check_address);
     let name = tls_server_name.as_deref().or(address);
-    let transport = transport(keys, &word, user.as_deref(), name);
+    // Who a stored credential is for shows only when it is used.
+    let said_user = user.as_deref().filter(|_| credential.is_none());
+    let transport = transport(keys, &word, said_user, name);
     unused(keys, &word);
     let given_port = keys
         .number("winrm_port", 1..=65_535)
@@ -29,6 +37,7 @@ pub(super) fn access(keys: &mut Keys<'_>, address: Option<&str>) -> Option<Winrm
     let use_tls = use_tls(keys, &word, given_port);
     Some(WinrmAccess {
         trust: trust(keys),
+        credential,
         user: user?,
         password: password?.into(),
         transport: transport?,
@@ -36,6 +45,27 @@ pub(super) fn access(keys: &mut Keys<'_>, address: Option<&str>) -> Option<Winrm
         use_tls,
         tls_server_name,
     })
+}
+
+/// The stored credential, under either spelling of the key.
+fn credential(keys: &mut Keys<'_>, word: &str) -> Option<CredentialRef> {
+    let mut spelled = |key| keys.parsed(key, CredentialRef::parse).map(|found| (key, found));
+    let (first, second) = (spelled("winrm_credential_ref"), spelled("credential_ref"));
+    if let (Some((_, first)), Some((key, second))) = (&first, &second)
+        && first != second
+    {
+        keys.problem(key, "says otherwise than winrm_credential_ref");
+    }
+    let (key, found) = first.or(second)?;
+    if word == "certificate" {
+        keys.problem(key, "is not used with winrm_transport \"certificate\"");
+    }
+    for other in ["winrm_user", "winrm_pass"] {
+        if keys.text(other).is_some() {
+            keys.problem(other, format!("is given together with {key}; choose one"));
+        }
+    }
+    Some(found)
 }
 
 /// User and password. With a certificate neither is needed, and a password is not even looked at.

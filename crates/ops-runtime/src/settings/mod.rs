@@ -1,9 +1,14 @@
 //! The settings of both services: read once, checked as a whole, printed without secrets.
 
+mod access;
+mod database;
 mod reservations;
+mod secret;
 mod source;
+mod telemetry;
 #[cfg(test)]
 mod tests;
+mod transports;
 mod variables;
 
 use std::collections::BTreeMap;
@@ -11,13 +16,18 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use ipnet::IpNet;
+use credential_store::KeyRing;
+use ipnet::{IpNet, Ipv4Net};
 use lab_model::is_false_word;
 use secrecy::SecretString;
 use station_control::HeartbeatPolicy;
 
+pub use access::{AccessSettings, LimitSettings};
+pub use secret::{MAX_SECRET_FILE, SecretFileError, read_secret_file, resolve_secret};
 use source::Source;
-pub use variables::{VARIABLES, Variable, nearest, settings_guide};
+pub use telemetry::{MetricsSettings, TraceSettings, check_metrics};
+pub use transports::{AllowedTransports, transport_refusal};
+pub use variables::{VARIABLES, Variable, is_known, nearest, settings_guide};
 
 /// How long a station that says "not ready" is waited for before it is taken with a warning: it writes a heartbeat
 /// each minute, and the first after a boot may come before all its parts are up.
@@ -43,10 +53,18 @@ pub struct Settings {
     pub reservations: ReservationSettings,
     /// Remote commands.
     pub winrm: WinrmSettings,
+    /// The listener for metrics.
+    pub metrics: MetricsSettings,
+    /// Where traces go.
+    pub traces: TraceSettings,
+    /// Who is told what needs a person.
+    pub notifications: notifications::NotificationSettings,
     /// The host catalog's file; a missing one means no hosts.
     pub catalog_file: PathBuf,
     /// The database URL; `None` means the embedded SQLite file in `data_dir`.
     pub database_url: Option<SecretString>,
+    /// The keys of stored credentials; without them none can be written or read.
+    pub secrets_key: Option<KeyRing>,
     /// Folder of the embedded database.
     pub data_dir: PathBuf,
     /// Most database connections of this process.
@@ -70,6 +88,8 @@ pub struct ApiSettings {
     pub port: u16,
     /// The token callers send; without one only loopback may be listened on.
     pub secret: Option<SecretString>,
+    /// Who else may call, and how much callers may take.
+    pub access: AccessSettings,
     /// Command words that `POST /api/winrm` accepts; `None` means the contract's own list.
     pub allowed_commands: Option<String>,
     /// How long a call waits for a busy host.
@@ -80,6 +100,12 @@ pub struct ApiSettings {
     pub timeline_default: u32,
     /// Newest rows that the timeline's phases are taken from.
     pub timeline_lookback: u32,
+    /// How often a host is polled whose heartbeats somebody watches and nobody else polls.
+    pub stream_interval: Duration,
+    /// After how many days a call and its answer are forgotten.
+    pub call_retention_days: u32,
+    /// After how many days an entry of the audit trail is forgotten.
+    pub audit_retention_days: u32,
 }
 
 /// Heartbeat polling.
@@ -117,6 +143,10 @@ pub struct WinrmSettings {
     pub allow_insecure_basic: bool,
     /// Networks that host addresses must lie in; `None` means private and loopback networks.
     pub management_networks: Option<Vec<IpNet>>,
+    /// The ways of logging on that hosts may have; `None` means all.
+    pub allowed_transports: Option<AllowedTransports>,
+    /// Whether hosts without TLS are refused.
+    pub require_tls: bool,
     /// What a heartbeat means that says "not ready".
     pub ready: HeartbeatPolicy,
 }
@@ -203,8 +233,12 @@ fn read_all(source: &mut Source) -> Settings {
         poll: poll(source),
         reservations: reservations::read(source),
         winrm: winrm(source),
+        metrics: telemetry::metrics(source),
+        traces: telemetry::traces(source),
+        notifications: telemetry::notifications(source),
         catalog_file: catalog_file(source),
-        database_url: source.non_empty("MYSQL_DSN").map(SecretString::from),
+        database_url: database::read(source),
+        secrets_key: secrets_key(source),
         data_dir: source
             .non_empty("OPS_DATA_DIR")
             .unwrap_or_else(|| "ops-data".into())
@@ -230,6 +264,17 @@ fn small(number: u64) -> u32 {
     u32::try_from(number).unwrap_or(u32::MAX)
 }
 
+fn secrets_key(source: &mut Source) -> Option<KeyRing> {
+    let text = source.token("OPS_SECRETS_KEY")?;
+    match KeyRing::parse(&text) {
+        Ok(ring) => Some(ring),
+        Err(error) => {
+            source.problem("OPS_SECRETS_KEY", error);
+            None
+        }
+    }
+}
+
 fn api(source: &mut Source) -> ApiSettings {
     let bind = source.non_empty("OPS_BIND").unwrap_or_else(|| "0.0.0.0".into());
     let bind = if bind.eq_ignore_ascii_case("localhost") {
@@ -241,17 +286,22 @@ fn api(source: &mut Source) -> ApiSettings {
         source.problem("OPS_BIND", format!("{bind:?} is no IP address"));
         IpAddr::from([127, 0, 0, 1])
     });
-    let secret = source.non_empty("OPS_SECRET").map(SecretString::from);
+    let secret = source.token("OPS_SECRET");
+    access::warn_if_short(source, "OPS_SECRET", secret.as_ref());
     let max = small(source.number("OPS_TIMELINE_MAX_OPS", 1..=10_000, 500));
     ApiSettings {
         bind,
         port: u16::try_from(source.number("OPS_PORT", 0..=65_535, 8081)).unwrap_or(8081),
         secret,
+        access: access::read(source),
         allowed_commands: source.non_empty("OPS_ALLOWED_COMMANDS"),
         host_wait: seconds(source, "OPS_HOST_WAIT", 0..=600, 10),
         timeline_max: max,
         timeline_default: small(source.number("OPS_TIMELINE_DEFAULT_LIMIT", 0..=u64::MAX, 100)).clamp(1, max),
         timeline_lookback: small(source.number("OPS_TIMELINE_PHASE_LOOKBACK", 0..=100_000, 500)).max(max),
+        stream_interval: seconds(source, "OPS_HEARTBEAT_SSE_INTERVAL_SECONDS", 1..=3600, 10),
+        call_retention_days: small(source.number("OPS_CALL_RETENTION_DAYS", 1..=3650, 30)),
+        audit_retention_days: small(source.number("OPS_AUDIT_RETENTION_DAYS", 1..=36_500, 365)),
     }
 }
 
@@ -288,6 +338,10 @@ fn winrm(source: &mut Source) -> WinrmSettings {
         operation_timeout,
         allow_insecure_basic: insecure.is_some_and(|word| word.eq_ignore_ascii_case("true")),
         management_networks: networks,
+        allowed_transports: transports::allowed(source),
+        require_tls: source
+            .non_empty("OPS_WINRM_REQUIRE_TLS")
+            .is_some_and(|word| !is_false_word(&word)),
         ready: source.choice(
             "OPS_READY_POLICY",
             &[
@@ -306,7 +360,7 @@ fn networks(source: &mut Source, text: &str) -> Vec<IpNet> {
             .parse::<IpNet>()
             .or_else(|_| part.parse::<IpAddr>().map(IpNet::from))
         {
-            Ok(network) => networks.push(network),
+            Ok(network) => networks.push(plain(network)),
             Err(_) => source.problem(
                 "WINRM_MANAGEMENT_CIDRS",
                 format!("{part:?} is no network such as 10.0.0.0/8"),
@@ -314,6 +368,17 @@ fn networks(source: &mut Source, text: &str) -> Vec<IpNet> {
         }
     }
     networks
+}
+
+/// `::ffff:10.0.0.0/104` is `10.0.0.0/8`: addresses are compared as what they are, and so must networks be.
+fn plain(network: IpNet) -> IpNet {
+    let IpNet::V6(v6) = network else {
+        return network;
+    };
+    let bits = v6.prefix_len().checked_sub(96);
+    let mapped = v6.addr().to_ipv4_mapped().zip(bits);
+    let plain = mapped.and_then(|(address, bits)| Ipv4Net::new(address, bits).ok());
+    plain.map_or(network, IpNet::V4)
 }
 
 fn catalog_file(source: &mut Source) -> PathBuf {

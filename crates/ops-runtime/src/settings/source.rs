@@ -7,7 +7,10 @@ use figment::providers::{Format, Serialized, Toml};
 use figment::value::Value;
 use figment::{Figment, Profile};
 
-use super::variables::{VARIABLES, nearest};
+use secrecy::{ExposeSecret as _, SecretString};
+
+use super::secret::read_secret_file;
+use super::variables::{is_known, nearest};
 
 /// Merged values, with where each came from, and the problems found while reading them.
 #[derive(Debug)]
@@ -30,7 +33,7 @@ impl Source {
         }
         let known: BTreeMap<String, &String> = variables
             .iter()
-            .filter(|(name, _)| VARIABLES.iter().any(|known| known.name == name.as_str()))
+            .filter(|(name, _)| is_known(name))
             .map(|(name, value)| (name.to_lowercase(), value))
             .collect();
         figment = figment.merge(Serialized::from(known, Profile::Default));
@@ -51,7 +54,7 @@ impl Source {
             Ok(values) => {
                 for key in values.keys() {
                     let name = key.to_uppercase();
-                    if VARIABLES.iter().any(|known| known.name == name) {
+                    if is_known(&name) {
                         continue;
                     }
                     let hint = nearest(&name).map_or_else(String::new, |near| {
@@ -69,7 +72,7 @@ impl Source {
     /// Unknown variables of our prefix are only warned of: the environment is shared with other programs.
     fn warn_of_unknown(&mut self, variables: &BTreeMap<String, String>) {
         for name in variables.keys().filter(|name| name.starts_with("OPS_")) {
-            if VARIABLES.iter().any(|known| known.name == name.as_str()) {
+            if is_known(name) {
                 continue;
             }
             self.warnings.push(match nearest(name) {
@@ -85,8 +88,12 @@ impl Source {
 
     /// The text of a setting, blanks trimmed. Present but empty is `Some("")`.
     pub(super) fn text(&mut self, name: &str) -> Option<String> {
+        self.exact(name).map(|text| text.trim().to_owned())
+    }
+
+    fn exact(&mut self, name: &str) -> Option<String> {
         match self.figment.find_value(&name.to_lowercase()).ok()? {
-            Value::String(_, text) => Some(text.trim().to_owned()),
+            Value::String(_, text) => Some(text),
             Value::Bool(_, on) => Some(on.to_string()),
             Value::Num(_, number) => Some(match (number.to_i128(), number.to_u128(), number.to_f64()) {
                 (Some(whole), _, _) => whole.to_string(),
@@ -110,6 +117,34 @@ impl Source {
     /// The text of a setting that means nothing when it is empty.
     pub(super) fn non_empty(&mut self, name: &str) -> Option<String> {
         self.text(name).filter(|text| !text.is_empty())
+    }
+
+    /// A secret, exactly as it stands in the variable `name` or in the file that `<name>_FILE` names; there one line
+    /// break at the end is cut. Empty means none.
+    pub(super) fn secret(&mut self, name: &str) -> Option<SecretString> {
+        let value = self.exact(name).filter(|text| !text.trim().is_empty());
+        let by_file = format!("{name}_FILE");
+        match (value, self.non_empty(&by_file)) {
+            (Some(_), Some(_)) => {
+                self.problem(name, format!("and {by_file} are both set; choose one"));
+                None
+            }
+            (value, None) => value.map(SecretString::from),
+            (None, Some(file)) => match read_secret_file(Path::new(&file)) {
+                Ok(secret) => Some(secret),
+                Err(error) => {
+                    self.problem(&by_file, format!("{file} {}", crate::Chain(&error)));
+                    None
+                }
+            },
+        }
+    }
+
+    /// A secret without the blanks around it, for what is sent in a header or read as an address.
+    pub(super) fn token(&mut self, name: &str) -> Option<SecretString> {
+        let secret = self.secret(name)?;
+        let trimmed = secret.expose_secret().trim();
+        (!trimmed.is_empty()).then(|| SecretString::from(trimmed))
     }
 
     /// A whole number in `range`, or the default.

@@ -1,3 +1,6 @@
+mod secrets;
+mod transports;
+
 use std::io::Write;
 
 use super::*;

@@ -9,6 +9,8 @@ pub struct Variable {
     pub default: &'static str,
     /// One sentence with the unit.
     pub meaning: &'static str,
+    /// Whether `<name>_FILE` may name a file that holds it instead, and the value is never shown.
+    pub secret: bool,
 }
 
 const fn variable(name: &'static str, default: &'static str, meaning: &'static str) -> Variable {
@@ -16,6 +18,16 @@ const fn variable(name: &'static str, default: &'static str, meaning: &'static s
         name,
         default,
         meaning,
+        secret: false,
+    }
+}
+
+const fn secret(name: &'static str, meaning: &'static str) -> Variable {
+    Variable {
+        name,
+        default: "",
+        meaning,
+        secret: true,
     }
 }
 
@@ -24,13 +36,82 @@ pub const VARIABLES: &[Variable] = &[
     variable(
         "OPS_BIND",
         "0.0.0.0",
-        "address the API listens on; off loopback it needs OPS_SECRET",
+        "address the API listens on; off loopback it needs OPS_SECRET or another token",
     ),
     variable("OPS_PORT", "8081", "port the API listens on"),
-    variable(
+    secret(
         "OPS_SECRET",
-        "",
         "token that callers of the API send; empty means none",
+    ),
+    secret(
+        "OPS_INTERNAL_AUTH_TOKEN",
+        "token by which a proxy in front vouches for its callers, with the role admin",
+    ),
+    variable(
+        "OPS_INTERNAL_AUTH_HEADER",
+        "X-Ops-Internal-Token",
+        "header in which the proxy sends it",
+    ),
+    variable(
+        "OPS_TOKENS_FILE",
+        "",
+        "JSON list of further tokens: name, role, sha256, expiresAt; lines are made by ops-api token new",
+    ),
+    variable(
+        "OPS_TRUSTED_PROXIES",
+        "127.0.0.0/8,::1/128",
+        "networks of proxies whose X-Forwarded-For, X-Real-IP and X-Forwarded-Host are believed",
+    ),
+    variable(
+        "OPS_ALLOWED_HOSTS",
+        "",
+        "names beside localhost by which the API may be called while it asks for no token, comma separated",
+    ),
+    variable(
+        "OPS_HTTP_HEADER_TIMEOUT",
+        "10",
+        "seconds in which a caller has to send the whole header of a call",
+    ),
+    variable(
+        "OPS_HTTP_BODY_TIMEOUT",
+        "10",
+        "seconds in which a caller has to send the whole body of a call",
+    ),
+    variable(
+        "OPS_HTTP_IDLE_TIMEOUT",
+        "75",
+        "seconds after which a connection without calls is closed; longer than the proxy in front keeps it",
+    ),
+    variable(
+        "OPS_HTTP_STALL_TIMEOUT",
+        "30",
+        "seconds after which a connection is closed whose caller does not read the answer",
+    ),
+    variable(
+        "OPS_HTTP_MAX_CONNECTIONS",
+        "4096",
+        "most open connections; further callers wait until one is closed",
+    ),
+    variable(
+        "OPS_HTTP_MAX_BODY_BYTES",
+        "65536",
+        "bytes of the longest body of a call",
+    ),
+    variable(
+        "OPS_MAX_OPERATIONS",
+        "256",
+        "most state-changing calls at the same time; further ones are answered 429",
+    ),
+    variable(
+        "OPS_RATE_PER_MINUTE",
+        "60000",
+        "most calls a minute by one token; 0 means no limit",
+    ),
+    variable("OPS_MAX_STREAMS", "2500", "most event streams at the same time"),
+    variable(
+        "OPS_MAX_STREAMS_PER_TOKEN",
+        "250",
+        "most event streams of one token or session at the same time",
     ),
     variable(
         "OPS_CONFIG",
@@ -38,10 +119,25 @@ pub const VARIABLES: &[Variable] = &[
         "the host catalog, in the working directory or else beside the program",
     ),
     variable("OPS_DATA_DIR", "ops-data", "folder of the embedded database"),
-    variable(
+    secret(
         "MYSQL_DSN",
+        "database URL, also in SQLAlchemy spelling; empty means the variables below, or else the embedded SQLite file",
+    ),
+    variable(
+        "MYSQL_HOSTNAME",
         "",
-        "database URL, also in SQLAlchemy spelling; empty means the embedded SQLite file",
+        "database server, with the four variables below instead of MYSQL_DSN",
+    ),
+    variable("MYSQL_PORT", "3306", "its port"),
+    variable("OPS_MYSQL_DATABASE", "", "name of the database"),
+    variable("OPS_BACKEND_MYSQL_USER", "", "user of the database"),
+    secret(
+        "OPS_BACKEND_MYSQL_PASSWORD",
+        "password of that user, exactly as it is, nothing escaped",
+    ),
+    secret(
+        "OPS_SECRETS_KEY",
+        "key of the stored WinRM credentials: 32 bytes in Base64, or a ring of lines id:base64 of which the first writes",
     ),
     variable(
         "OPS_DB_MAX_CONNECTIONS",
@@ -82,7 +178,17 @@ pub const VARIABLES: &[Variable] = &[
     variable(
         "WINRM_MANAGEMENT_CIDRS",
         "private and loopback networks",
-        "networks that host addresses must lie in",
+        "networks that every address of a host must lie in, looked at whenever it is dialled",
+    ),
+    variable(
+        "WINRM_ALLOWED_TRANSPORTS",
+        "all",
+        "words of winrm_transport that hosts may have, comma separated",
+    ),
+    variable(
+        "OPS_WINRM_REQUIRE_TLS",
+        "false",
+        "true refuses hosts whose WinRM is not TLS",
     ),
     variable(
         "OPS_ALLOWED_COMMANDS",
@@ -104,6 +210,16 @@ pub const VARIABLES: &[Variable] = &[
         "OPS_TIMELINE_PHASE_LOOKBACK",
         "500",
         "newest rows the timeline's phases are taken from",
+    ),
+    variable(
+        "OPS_CALL_RETENTION_DAYS",
+        "30",
+        "days after which calls and their answers are forgotten",
+    ),
+    variable(
+        "OPS_AUDIT_RETENTION_DAYS",
+        "365",
+        "days after which entries of the audit trail are forgotten",
     ),
     variable(
         "OPS_POLL_ENABLED",
@@ -222,11 +338,100 @@ pub const VARIABLES: &[Variable] = &[
         "require or warn: what a heartbeat means that says not ready",
     ),
     variable(
+        "OPS_HEARTBEAT_SSE_INTERVAL_SECONDS",
+        "10",
+        "seconds between two polls of a host whose heartbeat stream somebody watches, unless a scheduler polls it",
+    ),
+    variable(
+        "OPS_METRICS_BIND",
+        "127.0.0.1",
+        "address the scheduler shows /metrics and /health on; off loopback it needs a token",
+    ),
+    variable(
+        "OPS_METRICS_PORT",
+        "",
+        "port for that; empty means that the scheduler does not listen at all",
+    ),
+    secret(
+        "OPS_METRICS_TOKEN",
+        "token that this listener wants to see; empty means that of OPS_SECRET",
+    ),
+    variable(
+        "OTEL_EXPORTER_OTLP_ENDPOINT",
+        "",
+        "base address of an OTLP collector over HTTP, such as http://127.0.0.1:4318; empty means no traces",
+    ),
+    variable(
+        "OTEL_SERVICE_NAME",
+        "the program's name",
+        "name of this service in traces",
+    ),
+    secret(
+        "NOTIFICATION_WEBHOOK_URL",
+        "https address that is told what needs a person",
+    ),
+    secret(
+        "NOTIFICATION_WEBHOOK_URLS",
+        "further ones, separated by commas; at most eight in all",
+    ),
+    secret(
+        "NOTIFICATION_WEBHOOK_SECRET",
+        "key of the signature in X-LabOps-Signature; empty means unsigned",
+    ),
+    variable(
+        "NOTIFICATION_HTTP_HOSTS",
+        "",
+        "hosts beside this machine to which notices may go over plain http",
+    ),
+    secret(
+        "NOTIFICATION_SERVICE_URL",
+        "the older worker's notification service, one more receiver",
+    ),
+    variable(
+        "NOTIFICATION_SERVICE_ENABLED",
+        "true",
+        "false, 0, no or off leaves that service out",
+    ),
+    secret(
+        "NOTIFICATION_SERVICE_ACCESS_TOKEN",
+        "token that this service wants to see in a header",
+    ),
+    variable(
+        "NOTIFICATION_SERVICE_ACCESS_TOKEN_HEADER",
+        "X-Access-Token",
+        "name of that header",
+    ),
+    variable(
+        "NOTIFICATION_SERVICE_RECIPIENTS",
+        "",
+        "people whom this service is to tell, separated by commas; sent as `recipients`",
+    ),
+    variable(
+        "OPS_ALERT_FAILURE_THRESHOLD",
+        "3",
+        "failed steps of a host within the window that raise an alert",
+    ),
+    variable("OPS_ALERT_WINDOW_SECONDS", "300", "the window, in seconds"),
+    variable(
+        "OPS_ALERT_COOLDOWN_SECONDS",
+        "900",
+        "seconds after an alert in which the same host raises none",
+    ),
+    variable(
         "OPS_SETTINGS",
         "",
         "a TOML file with these settings; the environment overrides it",
     ),
 ];
+
+/// Whether `name` is read: one of [`VARIABLES`], or the `_FILE` form of a secret one.
+#[must_use]
+pub fn is_known(name: &str) -> bool {
+    let of_file = name.strip_suffix("_FILE");
+    VARIABLES
+        .iter()
+        .any(|known| known.name == name || (known.secret && of_file == Some(known.name)))
+}
 
 /// The known variable most like `name`, if any is near enough to be meant.
 #[must_use]
@@ -258,6 +463,7 @@ pub fn settings_guide() -> String {
         name,
         default,
         meaning,
+        secret,
     } in VARIABLES
     {
         let default = if default.is_empty() {
@@ -265,7 +471,8 @@ pub fn settings_guide() -> String {
         } else {
             format!("`{default}`")
         };
-        page.push_str(&format!("| `{name}` | {default} | {meaning} |\n"));
+        let secret = if *secret { "*secret*; " } else { "" };
+        page.push_str(&format!("| `{name}` | {default} | {secret}{meaning} |\n"));
     }
     page
 }

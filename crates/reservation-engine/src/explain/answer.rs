@@ -8,6 +8,7 @@ use serde::{Serialize, Serializer};
 
 use super::Wait;
 use crate::lead::Lead;
+use crate::maintenance::Maintenance;
 use crate::operation::{Operation, Step};
 use crate::plan::Presence;
 use crate::ports::ClaimInfo;
@@ -45,6 +46,8 @@ pub struct Explanation {
     pub operations: Vec<OperationView>,
     /// Who acts on the host at this moment.
     pub claim: Option<ClaimView>,
+    /// Who works at the host, if somebody does: nothing is begun on it then.
+    pub maintenance: Option<Maintenance>,
     /// How early its host is woken, and why; `None` without a host.
     pub lead: Option<LeadView>,
 }
@@ -67,6 +70,8 @@ pub struct HostExplanation {
     pub next_for: Option<ReservationId>,
     /// Who acts on it at this moment.
     pub claim: Option<ClaimView>,
+    /// Who works at it, if somebody does: nothing is begun on it then.
+    pub maintenance: Option<Maintenance>,
     /// How early it is woken, and why.
     pub lead: LeadView,
     /// Its reservations that may need something, in the order in which they are served.
@@ -174,9 +179,11 @@ impl LastFailure {
                 ..
             } => (Some(*step), *failed, reason, *failed_at, false),
             State::NeedsAttention { step, at, reason } => (*step, 0, reason, Some(*at), true),
-            State::Pending { .. } | State::Running { .. } | State::Checking { .. } | State::Done { .. } => {
-                return None;
-            }
+            State::Pending { .. }
+            | State::Running { .. }
+            | State::Checking { .. }
+            | State::Done { .. }
+            | State::Foreign { .. } => return None,
         };
         let Reason { code, rung, detail } = reason.clone();
         Some(Self {
@@ -201,7 +208,7 @@ pub struct OperationView {
     pub kind: &'static str,
     /// On which host.
     pub host: HostName,
-    /// `pending`, `running`, `checking`, `waiting`, `done`, `needs_attention`.
+    /// `pending`, `running`, `checking`, `waiting`, `done`, `needs_attention`; `foreign` for what a newer release wrote.
     pub state: &'static str,
     /// Where it stands.
     pub step: Option<Step>,
@@ -220,7 +227,10 @@ impl From<&Operation> for OperationView {
         let reason = match &operation.state {
             State::Waiting { reason, .. } | State::NeedsAttention { reason, .. } => Some(reason.clone()),
             State::Done { note, .. } => note.clone(),
-            State::Pending { .. } | State::Running { .. } | State::Checking { .. } => None,
+            State::Pending { .. }
+            | State::Running { .. }
+            | State::Checking { .. }
+            | State::Foreign { .. } => None,
         };
         Self {
             id: operation.id.0,

@@ -74,6 +74,7 @@ impl<S: Store, T: Station> Engine<S, T> {
             return Ok(None);
         };
         placed.facts.presence = presence(host, hosts);
+        placed.facts.maintenance = self.inner.maintenance_of(host).await?;
         let (claim, lead) = self.look_up(host, &mut placed).await?;
         Ok(Some(explain_host(&self.scene(
             host,
@@ -96,12 +97,13 @@ impl<S: Store, T: Station> Engine<S, T> {
             later(now, settings.longest_lead()),
             settings.view_ahead().max(at_least),
         );
+        let maintained = inner.maintained(Duration::ZERO).await?;
         let mut items = inner.store.work(now, horizon, settings.max_read).await?;
         if let Some(asked) = asked {
             items.retain(|item| item.reservation.id != asked.reservation.id);
             items.push(asked);
         }
-        Ok(place(now, settings, items, hosts))
+        Ok(place(now, settings, items, hosts, &maintained))
     }
 
     /// Who has the host, and how early it is woken.

@@ -8,6 +8,7 @@ use super::answer::{
 };
 use super::{Wait, WaitCode, shown};
 use crate::lead::Lead;
+use crate::maintenance::Maintenance;
 use crate::operation::{Operation, Step};
 use crate::plan::{Act, Need, Placed, Presence, outlook, plan_host};
 use crate::ports::{ClaimInfo, WorkItem};
@@ -25,6 +26,13 @@ pub(crate) struct Scene<'a> {
     /// What this process itself waits for on the host.
     pub(crate) local: Option<Wait>,
     pub(crate) lead: Lead,
+}
+
+impl Scene<'_> {
+    fn maintenance(&self) -> Option<&Maintenance> {
+        let one = self.placed.facts.maintenance.as_ref();
+        one.filter(|one| one.is_in_force(self.now))
+    }
 }
 
 /// Explains one reservation of the scene's host.
@@ -51,6 +59,7 @@ pub(crate) fn explain(scene: &Scene<'_>, item: &WorkItem) -> Explanation {
         last_failure,
         operations: operations.into_iter().map(OperationView::from).collect(),
         claim: scene.claim.cloned().map(ClaimView::from).filter(|_| somewhere),
+        maintenance: scene.maintenance().cloned(),
         lead: somewhere.then(|| LeadView::from(scene.lead)),
     };
     explanation.summary = summary(&explanation);
@@ -83,6 +92,9 @@ pub(super) fn explain_host(scene: &Scene<'_>) -> HostExplanation {
         Some(first) => format!("reservation {}: {}", first.reservation_id, first.summary),
         None => "nothing is planned".to_owned(),
     };
+    if let Some(maintenance) = scene.maintenance() {
+        summary = format!("{maintenance}; {summary}");
+    }
     if let Some(claim) = scene.claim {
         summary = format!("{} is at work on it; {summary}", claim.holder);
     }
@@ -94,6 +106,7 @@ pub(super) fn explain_host(scene: &Scene<'_>) -> HostExplanation {
         next,
         next_for,
         claim: scene.claim.cloned().map(ClaimView::from),
+        maintenance: scene.maintenance().cloned(),
         lead: LeadView::from(scene.lead),
         reservations,
     }
@@ -162,6 +175,8 @@ fn after(wait: &Wait, item: &WorkItem) -> NextStep {
         | WaitCode::HostBusy
         | WaitCode::UnderWay
         | WaitCode::Paced
+        | WaitCode::Maintenance
+        | WaitCode::NewerRelease
         | WaitCode::StoreTrouble => own_step(item),
     }
 }

@@ -30,10 +30,10 @@ pub(super) fn need(view: &View<'_>, item: &WorkItem) -> Need {
             "somebody else made the reservation active",
         )),
         ReservationStatus::Confirmed if over && open && (is_untried(item) || never_had_a_host(item)) => {
-            Act::GiveUp(missed(item))
+            Act::GiveUp(missed(view, item))
         }
-        ReservationStatus::Confirmed if over && open => Act::GiveUp(ended_while_starting(item)),
-        ReservationStatus::Confirmed if over && is_missed(item) => Act::Missed(missed(item)),
+        ReservationStatus::Confirmed if over && open => Act::GiveUp(ended_while_starting(view, item)),
+        ReservationStatus::Confirmed if over && is_missed(item) => Act::Missed(missed(view, item)),
         ReservationStatus::Confirmed if !over => match moved_away(view, item) {
             Some(act) => act,
             None => return call_back(item),
@@ -101,11 +101,14 @@ fn is_missed(item: &WorkItem) -> bool {
     (item.start.is_none() && end.is_none()) || ((called_off || early) && begins_anew(item))
 }
 
-fn missed(item: &WorkItem) -> Reason {
+fn missed(view: &View<'_>, item: &WorkItem) -> Reason {
     let ended = shown(item.reservation.ends_at);
     let mut detail = format!("the reservation ended at {ended} before anything was done for it");
     if never_had_a_host(item) {
         detail.push_str("; no host serves the lab");
+    }
+    if let Some(maintenance) = view.maintenance() {
+        detail = format!("{detail}; {maintenance}");
     }
     Reason::new("missed", detail)
 }
@@ -117,7 +120,7 @@ fn never_had_a_host(item: &WorkItem) -> bool {
 }
 
 /// Keeps the rung and the words of the last failure, which is what the operator wants to know.
-fn ended_while_starting(item: &WorkItem) -> Reason {
+fn ended_while_starting(view: &View<'_>, item: &WorkItem) -> Reason {
     let prepared = if prepare_began_at(item).is_some() {
         "the host is released"
     } else {
@@ -129,6 +132,9 @@ fn ended_while_starting(item: &WorkItem) -> Reason {
     if let Some(State::Waiting { reason, .. }) = state_of(item.start.as_ref()) {
         detail = format!("{detail}; last failure: {reason}");
         rung.clone_from(&reason.rung);
+    }
+    if let Some(maintenance) = view.maintenance() {
+        detail = format!("{detail}; {maintenance}");
     }
     Reason {
         rung,

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 
 use super::{Act, Need, View, is_absence, is_open, prepare_began_at, retry_wait};
 use crate::operation::{Operation, OperationKind, Step};
-use crate::plan::facts::{HOST_REMOVED, Presence, Spare};
+use crate::plan::facts::{HOST_REMOVED, MAINTENANCE, Presence, Spare};
 use crate::ports::WorkItem;
 use crate::reason::Reason;
 use crate::state::State;
@@ -39,6 +39,14 @@ impl View<'_> {
         }
         if self.facts.presence == Presence::Removed {
             return Some(Reason::new(HOST_REMOVED, "the host was removed from the catalog"));
+        }
+        let movable = match state {
+            State::Waiting { unknown_since, .. } => unknown_since.is_none(),
+            State::Pending { .. } => true,
+            _ => false,
+        };
+        if let Some(maintenance) = self.maintenance().filter(|_| movable) {
+            return Some(Reason::new(MAINTENANCE, maintenance.to_string()));
         }
         match state {
             // Each host of the lab is tried once without a pause; then the waits grow.

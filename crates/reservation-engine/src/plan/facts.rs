@@ -6,6 +6,7 @@ use std::time::Duration;
 use lab_model::{HostName, ReservationId};
 use serde::Serialize;
 
+use crate::maintenance::Maintenance;
 use crate::reason::Reason;
 
 /// What a plan has to know of a host beyond its reservations.
@@ -18,6 +19,8 @@ pub struct HostFacts {
     pub presence: Presence,
     /// Where a reservation goes that cannot be served here. Only reservations that could go are in it.
     pub spares: BTreeMap<ReservationId, Spare>,
+    /// Who works at it, if somebody does: nothing is begun on it then.
+    pub maintenance: Option<Maintenance>,
 }
 
 /// Another host for a reservation.
@@ -44,6 +47,8 @@ pub enum Presence {
 
 /// The reason of what waits for its host to come back into the catalog.
 pub(crate) const HOST_REMOVED: &str = "host_removed";
+/// The reason of what leaves a host because an engineer works there.
+pub(crate) const MAINTENANCE: &str = "maintenance";
 /// The reason of what waits for a host to serve its lab.
 pub(crate) const NO_HOST: &str = "no_host";
 

@@ -78,6 +78,9 @@ fn order(view: &View<'_>, item: &WorkItem, end: &Operation, idle: &IdlePower, st
         );
         return Need::Wait(Wait::until(WaitCode::HostIdle, end.due_at, detail));
     }
+    if let Some(maintenance) = view.maintenance() {
+        return Need::Wait(maintenance.wait());
+    }
     // Whoever comes soon would find the host going down, or just gone.
     if let Some(other) = view.comes_by(item, later(view.now, idle.look_ahead)) {
         let (id, starts_at) = (&other.reservation.id, other.reservation.starts_at);

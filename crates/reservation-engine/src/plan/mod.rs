@@ -8,12 +8,16 @@
 //! 3. [`start`](mod@start): then the next one is prepared.
 //! 4. [`idle`](mod@idle): a host that nobody needs is taken down, if that is configured.
 //!
-//! Rules that look at two reservations of a host at once are in [`neighbours`](mod@neighbours). What else is known of
+//! On a host in maintenance nothing is begun: starts and power orders wait, releases go on without a reboot.
+//!
+//! Rules that look at two reservations of a host at once are in [`neighbours`](mod@neighbours). Those to which a newer
+//! release sees are set apart in [`foreign`](mod@foreign). What else is known of
 //! the host is in [`facts`](mod@facts), where each reservation is served in [`place`](mod@place).
 
 mod close;
 mod elsewhere;
 mod facts;
+mod foreign;
 mod idle;
 mod neighbours;
 mod place;
@@ -24,6 +28,7 @@ use chrono::{DateTime, Utc};
 use lab_model::{HostName, ReservationId};
 
 use crate::explain::Wait;
+use crate::maintenance::Maintenance;
 use crate::operation::{Operation, OperationKind, Step};
 use crate::ports::WorkItem;
 use crate::reason::Reason;
@@ -140,8 +145,15 @@ pub fn plan_host(now: DateTime<Utc>, settings: &Settings, facts: &HostFacts, ite
         items,
     };
     let mut plan = HostPlan::default();
+    let mut ours = Vec::with_capacity(view.items.len());
+    for item in &view.items {
+        match foreign::need(item) {
+            Some(need) => plan.take(item, need),
+            None => ours.push(*item),
+        }
+    }
     for rule in RULES {
-        for item in &view.items {
+        for item in &ours {
             plan.take(item, rule(&view, item));
         }
     }
@@ -166,6 +178,9 @@ pub(crate) fn outlook(
     let Some(item) = view.items.iter().find(|item| item.reservation.id == *id) else {
         return Need::Nothing;
     };
+    if let Some(need) = foreign::need(item) {
+        return need;
+    }
     for rule in RULES {
         match rule(&view, item) {
             Need::Nothing => {}
@@ -206,6 +221,16 @@ impl View<'_> {
             return false;
         }
         reservation.ends_at <= self.now
+    }
+
+    /// Who works at the host now, if somebody does.
+    fn maintenance(&self) -> Option<&Maintenance> {
+        #[cfg(feature = "mutants")]
+        if self.settings.has(crate::Mutant::ForgetMaintenance) {
+            return None;
+        }
+        let one = self.facts.maintenance.as_ref();
+        one.filter(|one| one.is_in_force(self.now))
     }
 
     fn start_due_at(&self, reservation: &Reservation) -> DateTime<Utc> {

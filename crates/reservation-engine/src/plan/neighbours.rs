@@ -4,6 +4,7 @@ use std::cmp::Ordering;
 
 use chrono::{DateTime, Utc};
 
+use super::foreign::is_under_way;
 use super::{View, has_status, is_final, is_open, prepare_began_at, state_of};
 use crate::instant::later;
 use crate::operation::Step;
@@ -20,7 +21,8 @@ pub(super) fn order(a: &WorkItem, b: &WorkItem) -> Ordering {
 
 /// Whether the host was (perhaps) handed over for this reservation and was not released since.
 pub(super) fn has_host(item: &WorkItem) -> bool {
-    let taken = has_status(item, ReservationStatus::Active) || prepare_began_at(item).is_some();
+    let taken =
+        has_status(item, ReservationStatus::Active) || prepare_began_at(item).is_some() || is_under_way(item);
     taken && !is_released(item)
 }
 
@@ -58,14 +60,16 @@ impl View<'_> {
     ///
     /// A release that was tried and failed holds nobody up once its own reservation is over: the prepare that
     /// follows clears the host as well, and a host that was down is woken by it. Nor does a reservation that was
-    /// moved into the future after its host was prepared: it is prepared again when it is due.
+    /// moved into the future after its host was prepared: it is prepared again when it is due. What a newer release has
+    /// open keeps the host until the window of its release is over.
     pub(super) fn occupant<'a>(&'a self, item: &'a WorkItem) -> Option<&'a WorkItem> {
         self.others(item).find(|other| {
             let release_failed = matches!(state_of(other.end.as_ref()), Some(State::Waiting { .. }));
             let over = self.is_over(&other.reservation) || is_called_off(other);
             let moved = has_status(other, ReservationStatus::Confirmed)
                 && self.start_due_at(&other.reservation) > self.now;
-            has_host(other) && !moved && !(over && release_failed)
+            let lets_go = moved || (over && release_failed) || self.is_given_up(other);
+            has_host(other) && !lets_go
         })
     }
 

@@ -11,6 +11,8 @@ use super::neighbours::{begins_anew, has_host, order};
 use super::{has_status, is_final, is_open, prepare_began_at};
 use crate::engine::HostMap;
 use crate::history::UNMAPPED;
+use crate::instant::earlier;
+use crate::maintenance::Maintained;
 use crate::operation::Operation;
 use crate::ports::WorkItem;
 use crate::reservation::ReservationStatus;
@@ -36,18 +38,20 @@ pub(crate) fn stand_in() -> Option<HostName> {
 }
 
 /// Sorts reservations by host. What was begun stays on its host, whatever the catalog says now; what was not goes to
-/// the first host of its lab, or, with pooling, to the first that is free for its time.
+/// the first host of its lab, or, with pooling, to the first that is free for its time and not in maintenance.
 pub(crate) fn place(
     now: DateTime<Utc>,
     settings: &Settings,
     mut items: Vec<WorkItem>,
     hosts: &dyn HostMap,
+    maintained: &Maintained,
 ) -> Placement {
     items.sort_by(order);
     let mut placer = Placer {
         now,
         settings,
         hosts,
+        maintained,
         labs: HashMap::new(),
         taken: HashMap::new(),
     };
@@ -79,6 +83,7 @@ pub(crate) fn place(
     for (host, placed) in &mut placement {
         placed.facts.lead = settings.lead;
         placed.facts.presence = presence(host, hosts);
+        placed.facts.maintenance = maintained.get(host).cloned();
     }
     placement
 }
@@ -110,6 +115,7 @@ struct Placer<'a> {
     now: DateTime<Utc>,
     settings: &'a Settings,
     hosts: &'a dyn HostMap,
+    maintained: &'a Maintained,
     labs: HashMap<LabId, Vec<HostName>>,
     /// When each host is taken, and by whom.
     taken: HashMap<HostName, Vec<Stay>>,
@@ -156,9 +162,19 @@ impl Placer<'_> {
         });
     }
 
+    /// Whether an engineer still works at the host when it would have to be woken.
+    fn is_worked_at(&self, host: &HostName, item: &WorkItem) -> bool {
+        let due_at = earlier(item.reservation.starts_at, self.settings.lead).max(self.now);
+        let maintenance = self.maintained.get(host);
+        maintenance.is_some_and(|one| one.is_in_force(due_at))
+    }
+
     /// Whether nobody else has the host in the reservation's time. With `at_once`, whoever still is to be released
     /// there counts too: what is begun must not find the next host as it left the last one.
     fn is_free(&self, host: &HostName, item: &WorkItem, at_once: bool) -> bool {
+        if self.is_worked_at(host, item) {
+            return false;
+        }
         let reservation = &item.reservation;
         // What began in the past needs the host from now on.
         let from = reservation.starts_at.max(self.now);
@@ -210,6 +226,9 @@ impl Placer<'_> {
 
 /// Whether a reservation's operation may go on elsewhere: nothing was prepared, or there never was a host.
 fn may_move(item: &WorkItem) -> bool {
+    if item.foreign_version().is_some() {
+        return false;
+    }
     let start = is_open(item.start.as_ref()) && prepare_began_at(item).is_none();
     let end = is_open(item.end.as_ref());
     start || end

@@ -24,7 +24,7 @@ pub(super) fn need(view: &View<'_>, item: &WorkItem) -> Need {
         .as_ref()
         .map_or(State::first(Step::Release), |end| end.state.clone());
     match state {
-        State::Done { .. } | State::NeedsAttention { .. } => Need::Nothing,
+        State::Done { .. } | State::NeedsAttention { .. } | State::Foreign { .. } => Need::Nothing,
         // The host was released already: only the reservation's status is left, whatever its times say now.
         State::Pending {
             step: Step::Complete, ..
@@ -96,7 +96,9 @@ fn is_powered_off_soon(view: &View<'_>, item: &WorkItem) -> bool {
 }
 
 fn release(view: &View<'_>, item: &WorkItem, due_at: DateTime<Utc>) -> Need {
-    let args = if view.has_time_for_reboot(item) && !is_powered_off_soon(view, item) {
+    // Whoever works at the host would lose what is open there.
+    let reboots = view.maintenance().is_none();
+    let args = if reboots && view.has_time_for_reboot(item) && !is_powered_off_soon(view, item) {
         vec!["--reboot".to_owned()]
     } else {
         Vec::new()

@@ -45,6 +45,21 @@ pub(super) fn need(view: &View<'_>, item: &WorkItem) -> Need {
     if view.facts.absence().is_some() && state.step() != Some(Step::Activate) {
         return view.absent(item, OperationKind::Start, &state, due_at);
     }
+    // To look at the host is not to begin anything: an effect that nobody knows is still found out.
+    let looks = matches!(
+        state,
+        State::Running {
+            step: Step::Prepare,
+            ..
+        } | State::Checking { .. }
+            | State::Waiting {
+                unknown_since: Some(_),
+                ..
+            }
+    );
+    if let Some(maintenance) = view.maintenance().filter(|_| !looks) {
+        return Need::Wait(maintenance.wait());
+    }
     if let Some(occupant) = view.occupant(item) {
         return Need::Wait(occupied(view, occupant));
     }
@@ -65,7 +80,7 @@ pub(super) fn need(view: &View<'_>, item: &WorkItem) -> Need {
         | State::Checking { .. }
         | State::Waiting { .. } => Need::now(item, OperationKind::Start, Act::Check),
         State::Pending { step, .. } | State::Running { step, .. } => run(view, item, step),
-        State::Done { .. } | State::NeedsAttention { .. } => Need::Nothing,
+        State::Done { .. } | State::NeedsAttention { .. } | State::Foreign { .. } => Need::Nothing,
     }
 }
 

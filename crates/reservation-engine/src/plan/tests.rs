@@ -1,5 +1,7 @@
 mod elsewhere;
+mod foreign;
 mod idle;
+mod maintenance;
 mod property;
 
 use chrono::{TimeDelta, TimeZone};

@@ -8,6 +8,7 @@ use chrono::{DateTime, Utc};
 use lab_model::{HostName, ReservationId};
 
 use super::rows::{Rows, index, refused};
+use crate::maintenance::Maintenance;
 use crate::operation::{NewOperation, Operation, OperationId, Step};
 use crate::ports::{
     AttemptEnd, AttemptId, AttemptOutcome, Claim, ClaimInfo, FencingToken, HistoryRow, Store, StoreError,
@@ -69,11 +70,25 @@ impl MemoryStore {
         self.rows().reservations.get(id).cloned()
     }
 
+    /// Takes a reservation out, as another service may do; its operations stay.
+    pub fn remove(&self, id: &ReservationId) {
+        self.rows().reservations.remove(id);
+    }
+
     /// Gives all operations, oldest first.
     #[must_use]
     pub fn operations(&self) -> Vec<Operation> {
         let rows = self.rows();
         rows.operations.iter().map(|row| row.operation.clone()).collect()
+    }
+
+    /// Puts a host into maintenance, or takes it out.
+    pub fn set_maintenance(&self, host: &HostName, maintenance: Option<Maintenance>) {
+        let mut rows = self.rows();
+        match maintenance {
+            Some(one) => rows.maintenance.insert(host.clone(), one),
+            None => rows.maintenance.remove(host),
+        };
     }
 
     /// Gives all tries of steps, oldest first.
@@ -141,6 +156,10 @@ impl Store for MemoryStore {
         Ok(self.rows().claims.take(host, holder, lease))
     }
 
+    async fn find_own_claim(&self, host: &HostName, holder: &str) -> Result<Option<Claim>, StoreError> {
+        Ok(self.rows().claims.find_own(host, holder))
+    }
+
     async fn renew_claim(&self, claim: &Claim, lease: Duration) -> Result<bool, StoreError> {
         Ok(self.rows().claims.renew(claim, lease))
     }
@@ -162,7 +181,7 @@ impl Store for MemoryStore {
         }
         let key = new.key.clone();
         let operation = new.open(rows.next_id(), now);
-        rows.add(key, operation.clone(), claim.token);
+        rows.add(key, operation.clone(), claim.token, now);
         Ok(operation)
     }
 
@@ -172,11 +191,11 @@ impl Store for MemoryStore {
         operation: &Operation,
         step: Step,
         attempt: u32,
-        _: DateTime<Utc>,
+        now: DateTime<Utc>,
     ) -> Result<AttemptId, StoreError> {
         let mut rows = self.rows();
         rows.check(claim)?;
-        rows.save(claim, operation)?;
+        rows.save(claim, operation, now)?;
         let row = Attempt {
             operation: operation.id,
             step,
@@ -212,7 +231,7 @@ impl Store for MemoryStore {
             return Ok(());
         }
         row.outcome = Some(end.outcome);
-        rows.save(claim, end.operation)?;
+        rows.save(claim, end.operation, end.now)?;
         rows.history.extend_from_slice(end.history);
         Ok(())
     }
@@ -222,7 +241,7 @@ impl Store for MemoryStore {
         claim: &Claim,
         operation: &Operation,
         history: &[HistoryRow],
-        _: DateTime<Utc>,
+        now: DateTime<Utc>,
     ) -> Result<(), StoreError> {
         let mut rows = self.rows();
         // Asked again after a hand-over whose answer was lost.
@@ -230,7 +249,7 @@ impl Store for MemoryStore {
             .row(operation.id)
             .is_some_and(|row| row.operation == *operation);
         rows.check(claim)?;
-        if !done && rows.save(claim, operation)? {
+        if !done && rows.save(claim, operation, now)? {
             rows.history.extend_from_slice(history);
         }
         Ok(())
@@ -243,6 +262,21 @@ impl Store for MemoryStore {
             .take(limit as usize)
             .map(|row| row.operation.clone())
             .collect())
+    }
+
+    async fn orphaned(&self, before: DateTime<Utc>, limit: u32) -> Result<Vec<Operation>, StoreError> {
+        let rows = self.rows();
+        let left = rows.operations.iter().filter(|row| rows.is_orphaned(row, before));
+        Ok(left
+            .take(limit as usize)
+            .map(|row| row.operation.clone())
+            .collect())
+    }
+
+    async fn maintenance(&self, now: DateTime<Utc>) -> Result<HashMap<HostName, Maintenance>, StoreError> {
+        let rows = self.rows();
+        let known = rows.maintenance.iter().filter(|(_, one)| one.is_in_force(now));
+        Ok(known.map(|(host, one)| (host.clone(), one.clone())).collect())
     }
 
     async fn host_timings(&self, hosts: &[HostName]) -> Result<HashMap<HostName, Timings>, StoreError> {

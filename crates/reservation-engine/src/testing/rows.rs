@@ -2,13 +2,16 @@
 
 use std::collections::HashMap;
 
+use chrono::{DateTime, Utc};
 use lab_model::{HostName, ReservationId};
 
 use super::memory::Attempt;
 use crate::claims::Claims;
+use crate::maintenance::Maintained;
 use crate::operation::{Operation, OperationId, OperationKind};
 use crate::ports::{Claim, FencingToken, HistoryRow, StoreError, Timings, WorkItem};
 use crate::reservation::Reservation;
+use crate::state::State;
 
 #[derive(Debug, Default)]
 pub(super) struct Rows {
@@ -21,6 +24,7 @@ pub(super) struct Rows {
     pub(super) history: Vec<HistoryRow>,
     pub(super) claims: Claims,
     pub(super) timings: HashMap<HostName, Timings>,
+    pub(super) maintenance: Maintained,
     #[cfg(feature = "mutants")]
     pub(super) mutant: Option<crate::Mutant>,
 }
@@ -30,6 +34,8 @@ pub(super) struct Row {
     pub(super) operation: Operation,
     /// Under which token it was last written.
     pub(super) token: FencingToken,
+    /// When it was last written.
+    pub(super) written_at: DateTime<Utc>,
     /// Where its tries stand in `attempts`.
     pub(super) attempts: Vec<usize>,
 }
@@ -51,7 +57,7 @@ impl Rows {
         OperationId(rows.saturating_add(1))
     }
 
-    pub(super) fn add(&mut self, key: String, operation: Operation, token: FencingToken) {
+    pub(super) fn add(&mut self, key: String, operation: Operation, token: FencingToken, now: DateTime<Utc>) {
         let id = operation.id;
         self.by_key.insert(key, id);
         self.by_reservation
@@ -61,6 +67,7 @@ impl Rows {
         self.operations.push(Row {
             operation,
             token,
+            written_at: now,
             attempts: Vec::new(),
         });
     }
@@ -75,7 +82,12 @@ impl Rows {
     }
 
     /// Saves an operation; says whether that changed anything.
-    pub(super) fn save(&mut self, claim: &Claim, operation: &Operation) -> Result<bool, StoreError> {
+    pub(super) fn save(
+        &mut self,
+        claim: &Claim,
+        operation: &Operation,
+        now: DateTime<Utc>,
+    ) -> Result<bool, StoreError> {
         let row = index(operation.id.0).and_then(|index| self.operations.get_mut(index));
         // The claim speaks for one host only.
         let row = row.filter(|row| row.operation.host == claim.host);
@@ -84,6 +96,7 @@ impl Rows {
         let changed = row.operation != *operation;
         row.operation = operation.clone();
         row.token = claim.token;
+        row.written_at = now;
         Ok(changed)
     }
 
@@ -93,6 +106,14 @@ impl Rows {
 
     pub(super) fn row_mut(&mut self, id: OperationId) -> Option<&mut Row> {
         self.operations.get_mut(index(id.0)?)
+    }
+
+    /// Whether an operation of the scheduler is open since long ago for a reservation that is gone.
+    pub(super) fn is_orphaned(&self, row: &Row, before: DateTime<Utc>) -> bool {
+        let scheduled = matches!(row.operation.kind, OperationKind::Start | OperationKind::End);
+        let gone = !self.reservations.contains_key(&row.operation.reservation);
+        let open = !matches!(row.operation.state, State::Foreign { .. }) && !row.operation.state.is_final();
+        scheduled && gone && open && row.written_at < before
     }
 
     /// Whether a caller's operation was left behind by whoever ran it.

@@ -64,7 +64,14 @@ async fn a_reservation_costs_few_calls_to_the_store() {
     assert_eq!(lab.status("a"), ReservationStatus::Completed);
     let mut calls = store.calls();
     // What a pass and a lease cost goes by the time, not by the reservation.
-    for idle in ["work", "abandoned_manual", "host_timings", "renew_claim"] {
+    for idle in [
+        "work",
+        "maintenance",
+        "abandoned_manual",
+        "orphaned",
+        "host_timings",
+        "renew_claim",
+    ] {
         calls.remove(idle);
     }
     let all: usize = calls.values().sum();
@@ -88,6 +95,24 @@ async fn a_pass_with_nothing_due_reads_once() {
         .sum();
     // The timings of the host when it came into view, and callers' operations.
     assert_eq!(calls["host_timings"], 1, "{calls:?}");
-    assert_eq!(others, 1 + calls["abandoned_manual"], "{calls:?}");
+    assert_eq!(calls["orphaned"], 2, "{calls:?}");
+    let idle = calls["abandoned_manual"] + calls["maintenance"] + calls["orphaned"];
+    assert_eq!(others, 1 + idle, "{calls:?}");
+    assert_eq!(calls["maintenance"], calls["work"], "{calls:?}");
     assert!(calls["abandoned_manual"] <= calls["work"], "{calls:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn labs_without_a_host_are_read_once_however_many_they_are() {
+    let lab = Lab::new();
+    for number in 1..=300 {
+        lab.reserve(&format!("r{number}"), 900 + number, 0, 60);
+    }
+    let store = ShakyStore::new(lab.store.clone());
+    lab.run(&lab.engine_on(store.clone(), "only"), at(-1)).await;
+    let calls = store.calls();
+    assert_eq!(lab.store.operations().len(), 300);
+    assert_eq!(lab.store.history().len(), 300, "each is said to have no host");
+    assert!(calls["find_work"] <= 2, "{calls:?}");
+    assert!(calls["claim_host"] <= 2, "{calls:?}");
 }

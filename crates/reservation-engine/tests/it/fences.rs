@@ -264,3 +264,38 @@ async fn a_commit_whose_answer_was_lost_is_written_once() {
         assert_eq!(lab.history("a").len(), quiet.history("a").len() + more, "{call}");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_claim_whose_answer_was_lost_is_found_again_and_costs_no_lease() {
+    let lab = Lab::new();
+    lab.reserve("a", 1, 0, 60);
+    let store = ShakyStore::new(lab.store.clone());
+    store.lose_answer_of("claim_host");
+    lab.run(&lab.engine_on(store.clone(), "only"), at(0)).await;
+    let first = lab.hosts.effects().remove(0);
+    // The wake takes twenty seconds.
+    let late = (first.at - at(-2)).num_milliseconds() - 20_000;
+    assert!(late < 500, "{late} ms");
+    assert_eq!(store.calls()["find_own_claim"], 1);
+    assert_eq!(lab.status("a"), ReservationStatus::Active);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lost_answer_does_not_give_a_host_that_somebody_else_has() {
+    let lab = Lab::new();
+    lab.reserve("a", 1, 0, 60);
+    lab.sleep_until(at(-2)).await;
+    let other = lab
+        .store
+        .claim_host(&host(1), "somebody", Duration::from_secs(30))
+        .await;
+    assert!(other.unwrap().is_some());
+    let store = ShakyStore::new(lab.store.clone());
+    store.lose_answer_of("claim_host");
+    let engine = lab.engine_on(store.clone(), "only");
+    lab.run(&engine, at(-2) + TimeDelta::seconds(29)).await;
+    assert_eq!(lab.hosts.most_at_once(), 0);
+    assert_eq!(store.calls()["find_own_claim"], 1);
+    lab.run(&engine, at(0)).await;
+    assert_eq!(lab.status("a"), ReservationStatus::Active);
+}

@@ -14,6 +14,7 @@ fn order(kind: OperationKind, steps: Vec<StepAction>) -> ManualOrder {
         kind,
         steps,
         wait_for_host: Duration::from_secs(2),
+        key: None,
     }
 }
 

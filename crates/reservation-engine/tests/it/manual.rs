@@ -18,6 +18,7 @@ fn order(steps: Vec<StepAction>) -> ManualOrder {
         kind: OperationKind::ManualStart,
         steps,
         wait_for_host: Duration::from_secs(2),
+        key: None,
     }
 }
 

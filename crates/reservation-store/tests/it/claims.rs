@@ -42,6 +42,22 @@ each_backend! {
         assert_eq!(won[0].token, FencingToken(1));
     }
 
+    async fn whoever_lost_the_answer_finds_his_own_claim_and_nobody_elses(test) {
+        let store = a_store(&test).await;
+        let ws = host("ws");
+        assert_eq!(store.find_own_claim(&ws, "worker-a").await.unwrap(), None);
+        let claim = a_claim(&store, "ws").await;
+        assert_eq!(store.find_own_claim(&host("WS"), "worker-a").await.unwrap(), Some(claim.clone()));
+        assert_eq!(store.find_own_claim(&ws, "worker-b").await.unwrap(), None);
+        assert_eq!(store.claim_host(&ws, "worker-a", LEASE).await.unwrap(), None, "it is not given twice");
+        let_leases_run_out(&test).await;
+        assert_eq!(store.find_own_claim(&ws, "worker-a").await.unwrap(), None);
+        let next = store.claim_host(&ws, "worker-a", LEASE).await.unwrap().unwrap();
+        assert_eq!(store.find_own_claim(&ws, "worker-a").await.unwrap(), Some(next.clone()));
+        store.give_back(&next).await.unwrap();
+        assert_eq!(store.find_own_claim(&ws, "worker-a").await.unwrap(), None);
+    }
+
     async fn a_host_is_taken_whatever_the_case_of_its_name(test) {
         let store = a_store(&test).await;
         a_claim(&store, "Lab-WS-01").await;

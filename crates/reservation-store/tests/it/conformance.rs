@@ -39,7 +39,7 @@ each_backend! {
     async fn the_store_keeps_the_promises_of_its_port(test) {
         let store = a_store(&test).await;
         let subject = OnDatabase { store, db: test.database() };
-        let broken = broken_promises(&subject).await;
+        let broken = Box::pin(broken_promises(&subject)).await;
         assert_eq!(broken, Vec::<String>::new());
     }
 }

@@ -15,8 +15,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{a_reservation, a_store, at, count, tell};
 
-/// For one reservation from its start to its completion.
-const MAX_STATEMENTS: u64 = 72;
+/// For one reservation from its start to its completion, with the list of maintenance and the first look for orphans.
+const MAX_STATEMENTS: u64 = 74;
 const MAX_TRANSACTIONS: u64 = 10;
 /// For a pass that finds nothing to do.
 const MAX_IDLE: u64 = 5;

@@ -1,6 +1,11 @@
 //! What somebody else left behind: callers' operations without a worker, rows of other releases.
 
-use reservation_engine::{JOURNAL_VERSION, OperationKind, State, Step, Store as _, StoreError};
+use std::time::Duration;
+
+use reservation_engine::{
+    HostFacts, JOURNAL_VERSION, OperationKind, Settings, State, Step, Store as _, StoreError, WaitCode,
+    WorkItem, plan_host,
+};
 use store_support::each_backend;
 
 use crate::{
@@ -66,11 +71,14 @@ each_backend! {
         let content = "SELECT state_json, journal_version, owes_release FROM ops_operations";
         let before = format!("{:?}", rows(db, content).await);
 
-        assert_eq!(find(&store, "0xaa").await, None);
+        let theirs = State::Foreign { version: JOURNAL_VERSION + 1, over: false };
+        let found = find(&store, "0xaa").await.unwrap().start.unwrap();
+        assert_eq!((&found.state, &found.host), (&theirs, &host("ws")));
         let seen = store.work(now(), now() + LEASE * 10, 10).await.unwrap();
-        assert_eq!(seen.len(), 1);
-        assert_eq!(seen[0].reservation.id.as_str(), "0xbb");
+        let seen: Vec<_> = seen.iter().map(|item| item.reservation.id.as_str()).collect();
+        assert_eq!(seen, ["0xbb", "0xaa"], "ours come first");
         assert_eq!(store.open_operations(10).await.unwrap(), []);
+        assert_eq!(store.orphaned(now() + LEASE, 10).await.unwrap(), []);
         let mut changed = ours.clone();
         changed.state = running(Step::Wake, 2);
         let history = [a_history_row("wake")];
@@ -89,6 +97,48 @@ each_backend! {
         }
         assert_eq!(format!("{:?}", rows(db, content).await), before);
         assert_eq!(count(db, "SELECT COUNT(*) FROM reservation_operations").await, 0);
+    }
+
+    async fn what_a_newer_release_has_begun_keeps_its_host_from_its_neighbours(test) {
+        let store = a_store(&test).await;
+        let db = test.database();
+        for (name, minute) in [("0xaa", 0), ("0xbb", 30)] {
+            a_reservation(db, name, "CONFIRMED", minute).await;
+        }
+        run(db, &stored("0xaa", "somewhere-new", r#"{"never": "seen"}"#, JOURNAL_VERSION + 1)).await;
+        run(db, "UPDATE ops_operations SET state = 'waiting', prepare_began_at = '2026-03-01 08:59:00'").await;
+        let plan = |items: Vec<WorkItem>| {
+            let settings = Settings::default();
+            let facts = HostFacts::with_lead(settings.lead);
+            let at = now() + Duration::from_mins(30);
+            let plan = plan_host(at, &settings, &facts, &items);
+            assert_eq!(plan.act, None);
+            plan.waits.into_iter().map(|(id, wait)| (id.to_string(), wait.code)).collect::<Vec<_>>()
+        };
+        let seen = store.work(now(), now() + Duration::from_hours(1), 10).await.unwrap();
+        assert_eq!(seen.len(), 2);
+        let waits = plan(seen);
+        assert!(waits.contains(&("0xaa".to_owned(), WaitCode::NewerRelease)), "{waits:?}");
+        assert!(waits.contains(&("0xbb".to_owned(), WaitCode::HostOccupied)), "{waits:?}");
+    }
+
+    async fn what_is_open_for_a_reservation_that_is_gone_is_found_when_it_is_old(test) {
+        let store = a_store(&test).await;
+        let db = test.database();
+        a_reservation(db, "0xthere", "CONFIRMED", 0).await;
+        let claim = a_claim(&store, "ws").await;
+        for name in ["0xthere", "0xgone"] {
+            an_operation(&store, &claim, OperationKind::Start, name).await;
+        }
+        an_operation(&store, &claim, OperationKind::ManualStart, "0xcaller").await;
+        an_operation_in(&store, &claim, OperationKind::Start, "0xsettled", done(), false).await;
+        assert_eq!(store.orphaned(now(), 10).await.unwrap(), [], "written just now");
+        let mut left = store.orphaned(now() + LEASE, 10).await.unwrap();
+        assert_eq!(left.len(), 1);
+        assert_eq!(left[0].reservation.as_str(), "0xgone");
+        left[0].state = done();
+        store.save_operation(&claim, &left[0], &[], now()).await.unwrap();
+        assert_eq!(store.orphaned(now() + LEASE, 10).await.unwrap(), []);
     }
 
     async fn a_reservation_that_a_newer_release_prepared_is_not_forgiven_its_release(test) {

@@ -29,7 +29,7 @@ pub(crate) async fn climb(
     deadline: Duration,
 ) -> WakeReport {
     let started = Instant::now();
-    let (host, link) = match control.host(name) {
+    let (host, link) = match control.host(name).await {
         Ok(found) => found,
         Err(error) => return refused(control, name, order, &error),
     };

@@ -166,3 +166,36 @@ async fn a_rebooted_host_is_read_again_without_anybody_noticing() {
     bench.sim().set_fault(Fault::AccessDenied);
     bench.end().await;
 }
+
+#[tokio::test]
+async fn a_replaced_catalog_closes_the_connections_of_what_changed_and_keeps_the_others() {
+    let (bench, ended) = read_over(awake(), settings(), entry).await;
+    ended.unwrap();
+    let same = entry(bench.sim());
+    let connections = |bench: &Bench| bench.control.stats(bench.name()).map(|stats| stats.connections);
+    bench.control.replace_catalog(catalog(vec![same.clone()]));
+    assert_eq!(
+        connections(&bench),
+        Some(1),
+        "the same entry keeps its connection"
+    );
+    let mut changed = same.clone();
+    changed.insert("winrm_pass".into(), json!("a new one"));
+    bench.control.replace_catalog(catalog(vec![changed]));
+    assert_eq!(
+        connections(&bench),
+        None,
+        "nothing is sent under the old password any more"
+    );
+    let error = read(&bench.control, bench.name()).await.unwrap_err();
+    assert_eq!(error.code(), "unauthorized");
+    bench.control.replace_catalog(catalog(vec![same]));
+    read(&bench.control, bench.name()).await.unwrap();
+    bench.control.replace_catalog(catalog(Vec::new()));
+    assert_eq!(
+        connections(&bench),
+        None,
+        "a host that is gone keeps nothing open"
+    );
+    bench.end().await;
+}

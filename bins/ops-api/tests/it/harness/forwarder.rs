@@ -2,7 +2,10 @@
 
 use std::net::SocketAddr;
 
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -13,6 +16,8 @@ pub(crate) struct Forwarder {
     /// Holds the port while nobody listens, so that connections are refused and nobody else gets it.
     reserved: Option<TcpSocket>,
     open: Option<DropGuard>,
+    /// Takes everything and passes nothing on.
+    stalled: watch::Sender<bool>,
 }
 
 impl Forwarder {
@@ -24,6 +29,7 @@ impl Forwarder {
             server,
             reserved: Some(reserved),
             open: None,
+            stalled: watch::Sender::new(false),
         }
     }
 
@@ -36,8 +42,23 @@ impl Forwarder {
         let socket = self.reserved.take().expect("it is closed");
         let listener = socket.listen(64).unwrap();
         let stop = CancellationToken::new();
-        tokio::spawn(forward(listener, self.server, stop.clone()));
+        tokio::spawn(forward(
+            listener,
+            self.server,
+            stop.clone(),
+            self.stalled.subscribe(),
+        ));
         self.open = Some(stop.drop_guard());
+    }
+
+    /// Connections stay open and are accepted, and nothing goes through them: a server that hangs.
+    pub(crate) fn stall(&self) {
+        self.stalled.send_replace(true);
+    }
+
+    /// Passes on what waits, and what comes.
+    pub(crate) fn resume(&self) {
+        self.stalled.send_replace(false);
     }
 
     /// Refuses new connections and cuts those that are open.
@@ -60,16 +81,36 @@ fn try_reserve(address: SocketAddr) -> Option<TcpSocket> {
     socket.bind(address).ok().map(|()| socket)
 }
 
-async fn forward(listener: TcpListener, server: SocketAddr, stop: CancellationToken) {
+async fn forward(
+    listener: TcpListener,
+    server: SocketAddr,
+    stop: CancellationToken,
+    stalled: watch::Receiver<bool>,
+) {
     let mut connections = JoinSet::new();
-    while let Some(Ok((mut near, _))) = stop.run_until_cancelled(listener.accept()).await {
+    while let Some(Ok((near, _))) = stop.run_until_cancelled(listener.accept()).await {
+        let stalled = stalled.clone();
         connections.spawn(async move {
-            if let Ok(mut far) = TcpStream::connect(server).await {
+            if let Ok(far) = TcpStream::connect(server).await {
+                let ((near_in, near_out), (far_in, far_out)) = (near.into_split(), far.into_split());
                 // Either end hanging up is the end of it.
-                let _ = tokio::io::copy_bidirectional(&mut near, &mut far).await;
+                tokio::select! {
+                    () = pump(near_in, far_out, stalled.clone()) => {}
+                    () = pump(far_in, near_out, stalled) => {}
+                }
             }
         });
     }
     drop(listener);
     connections.shutdown().await;
+}
+
+async fn pump(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut stalled: watch::Receiver<bool>) {
+    let mut buffer = vec![0; 16 * 1024];
+    while let Ok(read @ 1..) = from.read(&mut buffer).await {
+        if stalled.wait_for(|stalled| !stalled).await.is_err() || to.write_all(&buffer[..read]).await.is_err()
+        {
+            return;
+        }
+    }
 }

@@ -109,7 +109,10 @@ impl Lab {
     /// The settings read and everything checked, for a service in this process.
     pub(crate) fn plan(&self) -> Plan {
         let loaded = Settings::read(&self.variables, None).unwrap();
-        assert_eq!(loaded.warnings, Vec::<String>::new());
+        let mut warnings = loaded.warnings;
+        // Secrets of tests may be short.
+        warnings.retain(|warning| !warning.contains("is shorter than 16 characters"));
+        assert_eq!(warnings, Vec::<String>::new());
         Plan::new(loaded.settings).unwrap()
     }
 

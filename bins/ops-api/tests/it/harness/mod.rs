@@ -1,6 +1,7 @@
 //! What the end-to-end tests of both services stand on: simulated hosts with their `hosts.json`, the shared database
 //! as another service sees it, and the programs as an operator starts them.
 
+pub(crate) mod collector;
 mod database;
 mod forwarder;
 mod lab;
@@ -13,6 +14,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use lab_model::{Clock as _, SystemClock};
 
+pub(crate) use collector::{a_collector, attribute};
 pub(crate) use database::{
     HistoryRow, Journal, count, execute, history, journal, migrate, reservations, server_url, status,
 };

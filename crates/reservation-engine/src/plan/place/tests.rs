@@ -104,7 +104,7 @@ fn placed(pooling: bool, hosts: &Hosts, minutes: i64, items: Vec<WorkItem>) -> V
         ..Settings::default()
     };
     let mut lines = Vec::new();
-    for (host, placed) in place(at(minutes), &settings, items, hosts) {
+    for (host, placed) in place(at(minutes), &settings, items, hosts, &HashMap::new()) {
         for item in &placed.items {
             let id = &item.reservation.id;
             let spare = placed.facts.spares.get(id);
@@ -202,7 +202,7 @@ fn what_was_begun_on_a_host_that_is_gone_gets_another_one_with_or_without_poolin
     };
     assert_eq!(placed(false, &gone, -1, items()), ["1 on a or b", "2 on a"]);
     assert_eq!(placed(true, &gone, -1, items()), ["1 on a or b", "2 on a"]);
-    let placement = place(at(-1), &Settings::default(), items(), &gone);
+    let placement = place(at(-1), &Settings::default(), items(), &gone, &HashMap::new());
     assert_eq!(placement[&host("a")].facts.presence, Presence::Removed);
 }
 

@@ -93,6 +93,7 @@ impl Case {
             kind: self.kind,
             steps: vec![action],
             wait_for_host: std::time::Duration::from_secs(2),
+            key: None,
         })
     }
 }

@@ -10,8 +10,8 @@ use chrono::{DateTime, Utc};
 use lab_model::{HostName, ReservationId};
 use reservation_engine::testing::MemoryStore;
 use reservation_engine::{
-    AttemptEnd, AttemptId, Claim, ClaimInfo, HistoryRow, NewOperation, Operation, ReservationStatus, Step,
-    Store, StoreError, TimingSample, Timings, WorkItem,
+    AttemptEnd, AttemptId, Claim, ClaimInfo, HistoryRow, Maintenance, NewOperation, Operation,
+    ReservationStatus, Step, Store, StoreError, TimingSample, Timings, WorkItem,
 };
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
@@ -226,7 +226,14 @@ impl Store for ShakyStore {
         if let Some((_, wait)) = slow.filter(|(slow, _)| slow == host) {
             sleep(wait).await;
         }
-        self.memory.claim_host(host, holder, lease).await
+        let claim = self.memory.claim_host(host, holder, lease).await?;
+        self.commit("claim_host")?;
+        Ok(claim)
+    }
+
+    async fn find_own_claim(&self, host: &HostName, holder: &str) -> Result<Option<Claim>, StoreError> {
+        self.answer("find_own_claim").await?;
+        self.memory.find_own_claim(host, holder).await
     }
 
     async fn renew_claim(&self, claim: &Claim, lease: Duration) -> Result<bool, StoreError> {
@@ -310,6 +317,16 @@ impl Store for ShakyStore {
     async fn abandoned_manual(&self, limit: u32) -> Result<Vec<Operation>, StoreError> {
         self.answer("abandoned_manual").await?;
         self.memory.abandoned_manual(limit).await
+    }
+
+    async fn orphaned(&self, before: DateTime<Utc>, limit: u32) -> Result<Vec<Operation>, StoreError> {
+        self.answer("orphaned").await?;
+        self.memory.orphaned(before, limit).await
+    }
+
+    async fn maintenance(&self, now: DateTime<Utc>) -> Result<HashMap<HostName, Maintenance>, StoreError> {
+        self.answer("maintenance").await?;
+        self.memory.maintenance(now).await
     }
 
     async fn host_timings(&self, hosts: &[HostName]) -> Result<HashMap<HostName, Timings>, StoreError> {
