@@ -12,7 +12,8 @@
 //! # async fn example(db: store_support::Database, call: NewCall, now: chrono::DateTime<chrono::Utc>)
 //! # -> Result<(), Box<dyn std::error::Error>> {
 //! let journal = CallJournal::new(db);
-//! if let Opened::New = journal.open(&call).await? {
+//! let lease = std::time::Duration::from_secs(15);
+//! if let Opened::New = journal.open(&call, lease).await? {
 //!     // Act, and then:
 //!     let end = CallEnd::new(CallState::Succeeded, 200, serde_json::json!({"success": true}));
 //!     journal.finish(call.id, &call.worker, &end, now).await?;

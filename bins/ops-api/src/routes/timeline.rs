@@ -1,21 +1,21 @@
 //! `GET /api/reservations/timeline`: all that was done for one reservation, and how its host is now.
 
+mod document;
+
 use std::collections::HashMap;
 
-use axum::Json;
 use axum::extract::{Query, State};
 use axum::http::StatusCode;
-use chrono::{DateTime, SecondsFormat, Utc};
-use heartbeat_store::StoredHeartbeat;
-use lab_model::{Host, LabId, ReservationId};
+use axum::response::Response;
+use lab_model::{LabId, ReservationId};
 use ops_runtime::settings::ApiSettings;
-use reservation_store::{OperationRow, OperationsPage, ReservationRow};
+use reservation_store::OperationsPage;
 use serde::Serialize;
-use serde_json::{Value, json};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::app::App;
 use crate::error::{ApiError, ErrorBody};
+use document::{HeartbeatView, HostView, OperationView, Phases, ReservationView, TimelineDocument};
 
 /// Which reservation, and which rows of its history.
 #[derive(Debug, IntoParams)]
@@ -41,33 +41,6 @@ pub(crate) struct TimelineQuery {
     offset: Option<i64>,
 }
 
-/// A reservation's story. Its instants end in `+00:00`, in whole seconds.
-#[derive(Debug, ToSchema)]
-#[schema(rename_all = "camelCase")]
-#[expect(
-    dead_code,
-    reason = "describes the answer, which is put together as the contract spells it"
-)]
-pub(crate) struct TimelineDocument {
-    /// `{reservationId, labId, status, start, end, walletAddress, createdAt, updatedAt}`.
-    #[schema(value_type = Object)]
-    reservation: Value,
-    /// `{name, labId, config}`: the host of the lab, by the file as it is now, without secrets.
-    #[schema(value_type = Object)]
-    host: Value,
-    /// `{action, status, success, message, payload, responseCode, durationMs, createdAt}` each, oldest first.
-    #[schema(value_type = Vec<Object>, example = json!([{"action": "prepare", "status": "completed", "success": true}]))]
-    operations: Vec<Value>,
-    /// The newest of `wake`, `prepare`, `release`, `power` and `schedulerEnd`, each null or as in `operations`.
-    #[schema(value_type = Object)]
-    phases: Value,
-    /// `{timestamp, observedAt, ready, localMode, localSession, lastPower, lastForcedLogoff, raw}`, or null.
-    #[schema(value_type = Option<Object>)]
-    heartbeat: Option<Value>,
-    /// Where the page of `operations` lies.
-    pagination: Pagination,
-}
-
 /// Which rows are asked for.
 pub(super) struct Page {
     limit: u32,
@@ -87,7 +60,7 @@ pub(super) struct Page {
 pub(crate) async fn show(
     State(app): State<App>,
     Query(query): Query<HashMap<String, String>>,
-) -> Result<Json<Value>, ApiError> {
+) -> Result<Response, ApiError> {
     let named = ["reservationId", "reservation_id"]
         .iter()
         .find_map(|key| Some((*key, query.get(*key)?.trim())));
@@ -109,10 +82,9 @@ pub(crate) async fn show(
         .operations_page(&id, page.limit, page.offset)
         .await?;
     let lookback = app.settings().timeline_lookback;
-    // Most reservations have a handful of rows: the page has them all, and need not be read twice.
+    // Most reservations have a handful of rows: the page has them all, and they need not be read twice.
     let newest = if page.offset == 0 && rows.len() as u64 == total {
-        let newest = rows.iter().rev().take(lookback as usize);
-        newest.cloned().collect()
+        Vec::new()
     } else {
         site.reservations.newest_operations(&id, lookback).await?
     };
@@ -123,14 +95,19 @@ pub(crate) async fn show(
         Some(host) => site.heartbeats.latest(&host.name).await?,
         None => None,
     };
-    Ok(Json(json!({
-        "reservation": reservation_json(&reservation),
-        "host": host_json(host, &reservation),
-        "operations": rows.iter().map(operation_json).collect::<Vec<_>>(),
-        "phases": phases(&newest),
-        "heartbeat": heartbeat.as_ref().map(heartbeat_json),
-        "pagination": page.shown(rows.len() as u64, total),
-    })))
+    let phases = if newest.is_empty() {
+        Phases::of(rows.iter().rev().take(lookback as usize))
+    } else {
+        Phases::of(newest.iter())
+    };
+    document::answer(&TimelineDocument {
+        reservation: ReservationView::of(&reservation),
+        host: HostView::of(host, &reservation),
+        operations: rows.iter().map(OperationView::of).collect(),
+        phases,
+        heartbeat: heartbeat.as_ref().map(HeartbeatView::of),
+        pagination: page.shown(rows.len() as u64, total),
+    })
 }
 
 /// Where a page lies among all rows.
@@ -201,79 +178,4 @@ impl Page {
             next_offset: next,
         }
     }
-}
-
-/// `YYYY-MM-DDTHH:MM:SS+00:00`
-fn stamp(at: DateTime<Utc>) -> String {
-    at.to_rfc3339_opts(SecondsFormat::Secs, false)
-}
-
-fn reservation_json(row: &ReservationRow) -> Value {
-    json!({
-        "reservationId": row.reservation_id,
-        "labId": row.lab_id,
-        "status": row.status,
-        "start": stamp(row.start),
-        "end": stamp(row.end),
-        "walletAddress": row.wallet_address,
-        "createdAt": row.created_at.map(stamp),
-        "updatedAt": row.updated_at.map(stamp),
-    })
-}
-
-fn host_json(host: Option<&Host>, reservation: &ReservationRow) -> Value {
-    json!({
-        "name": host.map(|host| host.name.as_str()),
-        "labId": reservation.lab_id,
-        "config": host.map(Host::public_view),
-    })
-}
-
-fn operation_json(row: &OperationRow) -> Value {
-    json!({
-        "action": row.action,
-        "status": row.status,
-        "success": row.success,
-        "message": row.message,
-        "payload": row.payload,
-        "responseCode": row.response_code,
-        "durationMs": row.duration_ms,
-        "createdAt": stamp(row.created_at),
-    })
-}
-
-/// The newest row of each phase; `newest` comes newest first.
-fn phases(newest: &[OperationRow]) -> Value {
-    let find = |prefixes: &[&str]| {
-        let row = newest
-            .iter()
-            .find(|row| prefixes.iter().any(|prefix| row.action.starts_with(prefix)));
-        row.map(operation_json)
-    };
-    json!({
-        "wake": find(&["wake", "scheduler:start"]),
-        "prepare": find(&["prepare"]),
-        "release": find(&["release"]),
-        "power": find(&["power:"]),
-        "schedulerEnd": find(&["scheduler:end"]),
-    })
-}
-
-fn heartbeat_json(stored: &StoredHeartbeat) -> Value {
-    json!({
-        "timestamp": stamp(stored.timestamp),
-        "observedAt": stamp(stored.observed_at),
-        "ready": stored.ready,
-        "localMode": stored.local_mode,
-        "localSession": stored.local_session,
-        "lastPower": {
-            "timestamp": stored.last_power.timestamp.map(stamp),
-            "mode": stored.last_power.mode,
-        },
-        "lastForcedLogoff": {
-            "timestamp": stored.last_forced_logoff.timestamp.map(stamp),
-            "user": stored.last_forced_logoff.user,
-        },
-        "raw": stored.raw,
-    })
 }
