@@ -2,6 +2,7 @@
 //! a second at most while nothing ends.
 
 use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -29,7 +30,15 @@ pub(crate) struct Frame {
 
 /// The operations that are watched in this process. Cheap to clone.
 #[derive(Clone, Default)]
-pub(crate) struct Watches(Arc<Mutex<HashMap<OperationRef, channel::Sender<Frame>>>>);
+pub(crate) struct Watches(Arc<Watched>);
+
+#[derive(Default)]
+struct Watched {
+    senders: Mutex<HashMap<OperationRef, channel::Sender<Frame>>>,
+    /// Held while the first look at an operation is taken, so that viewers who come together take one. By the hash of
+    /// the operation: a fixed number of them needs no tidying, and one that hangs holds up few others.
+    looks: [tokio::sync::Mutex<()>; 16],
+}
 
 impl Watches {
     /// Frames from the present one on, the last being that of the end; `None` when there is no such operation.
@@ -38,8 +47,12 @@ impl Watches {
         site: &Arc<Site>,
         id: OperationRef,
     ) -> Result<Option<channel::Receiver<Frame>>, ApiError> {
-        if let Some(sender) = self.lock().get(&id) {
-            return Ok(Some(sender.subscribe()));
+        if let Some(receiver) = self.known(id) {
+            return Ok(Some(receiver));
+        }
+        let _look = self.look(id).lock().await;
+        if let Some(receiver) = self.known(id) {
+            return Ok(Some(receiver));
         }
         let Some(mut document) = view::document(site, id).await? else {
             return Ok(None);
@@ -52,21 +65,29 @@ impl Watches {
             number: document.changed_at.timestamp_micros(),
             document: Arc::new(document),
         };
-        let mut watched = self.lock();
-        if let Some(sender) = watched.get(&id) {
-            return Ok(Some(sender.subscribe()));
-        }
         let (sender, receiver) = channel::channel(frame);
         if !over {
-            watched.insert(id, sender);
+            self.lock().insert(id, sender);
             // It ends with its last viewer, or with the operation.
             tokio::spawn(Reader::new(self.clone(), Arc::clone(site), id).run());
         }
         Ok(Some(receiver))
     }
 
+    fn known(&self, id: OperationRef) -> Option<channel::Receiver<Frame>> {
+        self.lock().get(&id).map(channel::Sender::subscribe)
+    }
+
+    fn look(&self, id: OperationRef) -> &tokio::sync::Mutex<()> {
+        let mut hasher = DefaultHasher::new();
+        id.hash(&mut hasher);
+        let looks = &self.0.looks;
+        // Less than the length of the list, whatever the hash is.
+        &looks[(hasher.finish() % looks.len() as u64) as usize]
+    }
+
     fn lock(&self) -> MutexGuard<'_, HashMap<OperationRef, channel::Sender<Frame>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.senders.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes the operation off the list when nobody watches it any more.

@@ -50,13 +50,12 @@ each_backend! {
         let path = format!("{}/events", taken["location"].as_str().unwrap());
         until_true("it is under way", || commands(service.lab.sim(1), "prepare-session").len() == 1).await;
         let site = service.handle.current().unwrap();
-        // The first viewer makes the reader; the others share it.
+        let before = site.database.traffic().statements;
+        // Whoever comes first makes the reader; the others share it.
         let first = {
             let path = path.clone();
             tokio::spawn(async move { call(address, "GET", &path, &[], "").await })
         };
-        tokio::time::sleep(Duration::from_millis(300)).await;
-        let before = site.database.traffic().statements;
         let viewers: Vec<_> = (0..15)
             .map(|_| {
                 let path = path.clone();
