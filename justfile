@@ -40,3 +40,8 @@ numbers *ARGS:
 api-numbers *ARGS:
     cargo build --release --locked -p ops-api -p api-numbers
     target/release/api-numbers {{ARGS}}
+
+# The polling of a fleet in figures: needs root, mariadbd and some minutes
+bench-fleet *ARGS:
+    cargo build --release --locked -p ops-scheduler -p host-sim -p bench-fleet
+    target/release/bench-fleet {{ARGS}}

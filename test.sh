@@ -2,10 +2,12 @@
 # Installs what is missing, starts a private MariaDB, runs every test, and cleans up. Last line: how many passed.
 #   ./test.sh           all tests
 #   ./test.sh --all     also those that need Wine (installs 1.4 GB), a Galera cluster or minutes; ten minutes more
-#   ./test.sh FILTER    only tests whose name contains FILTER (no demo, no scripts)
+#   ./test.sh FILTER    only tests whose name contains FILTER (no scripts)
 set -uo pipefail
 cd "$(dirname "$0")"
 export CARGO_TERM_COLOR="${CARGO_TERM_COLOR:-auto}"
+# Between the frames of a runtime nobody finds what a test said. TEST_BACKTRACE=1 for where it said so.
+export RUST_BACKTRACE="${TEST_BACKTRACE:-0}"
 
 scripts/setup.sh || { echo "0 passed, 1 failed"; exit 1; }
 folder="$(mktemp -d /tmp/lab-ops-test.XXXXXX)"
@@ -34,19 +36,31 @@ count() { # what, exit code, its output: adds up the closing lines of nextest an
     passed=$((passed + p)); failed=$((failed + f))
     [ "$2" -eq 0 ] || echo "FAILED: $1"
 }
+remember() { # what, its output without colours: what the tests that failed said, and their names, for the last lines
+    if grep -aqE '^ *Summary \[|^failures:$' "$2"; then
+        awk '/^ *Summary \[/ || /^failures:$/ {on=1} on' "$2" | tail -n 3000
+    else
+        echo "$1" >>"$folder/names"
+        tail -n 60 "$2"
+    fi >>"$folder/failures"
+    sed -nE 's/^ *(TRY [0-9]+ )?(FAIL|TIMEOUT|ABORT|SIG[A-Z]+|XFAIL|LEAK-FAIL) +\[[^]]*\] +(\([^)]*\) +)?//p
+        s/^test (.*) \.\.\. FAILED$/\1/p' "$2" >>"$folder/names"
+}
 run() { # what, command...
     local what="$1" out="$folder/out.$RANDOM"; shift
     echo "== $what"
     "$@" 2>&1 | tee "$out.all"
     local code="${PIPESTATUS[0]}"
-    # nextest closes with "Summary", cargo test with "test result"
-    grep -aE '^ *(Summary|test result)' "$out.all" | sed 's/\x1b\[[0-9;]*m//g' >"$out"
+    # nextest closes with "Summary", cargo test with "test result"; what a shown test itself said of that is indented
+    sed 's/\x1b\[[0-9;]*m//g' "$out.all" >"$out.plain"
+    grep -aE '^ *Summary \[|^test result' "$out.plain" >"$out"
     count "$what" "$code" "$out"
+    [ "$code" -eq 0 ] || remember "$what" "$out.plain"
 }
 single() { # a check that is one test by itself
     local what="$1"; shift
     echo "== $what"
-    if "$@"; then passed=$((passed + 1)); else failed=$((failed + 1)); echo "FAILED: $what"; fi
+    if "$@"; then passed=$((passed + 1)); else failed=$((failed + 1)); echo "$what" >>"$folder/names"; fi
 }
 
 all=no
@@ -76,7 +90,6 @@ if [ "${#filter[@]}" -eq 0 ]; then
     run "examples in the documentation" cargo test --workspace --locked --doc
     single "direction of dependencies" scripts/check-dependencies.sh
     single "alert rules" promtool test rules deploy/prometheus/tests/alerts_test.yml
-    single "the demo runs the main job" cargo run --quiet --locked -p lab-demo -- --plain
 fi
 if [ "$all" = yes ]; then
     run "quoting, read by the parsers of Windows under Wine" scripts/wine-oracle.sh
@@ -88,6 +101,12 @@ if [ "$all" = yes ]; then
         run "schedulers killed, stopped and cut off" cargo test --locked -p ops-scheduler --test it -- \
             --ignored --nocapture --test-threads 3
     fi
+fi
+if [ "$failed" -gt 0 ]; then
+    echo "== what failed"
+    cat "$folder/failures" 2>/dev/null
+    echo "== failed:"
+    sort -u "$folder/names" 2>/dev/null
 fi
 echo "$passed passed, $failed failed"
 [ "$failed" -eq 0 ] && [ "$passed" -gt 0 ]

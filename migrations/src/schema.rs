@@ -4,60 +4,7 @@
 use sea_orm_migration::SchemaManager;
 use sea_orm_migration::sea_orm::{ConnectionTrait as _, DbErr, Statement};
 use store_support::Backend;
-
-/// The spellings that differ. In memory and on disk SQLite takes any type name; these keep its column
-/// affinity and checks close to MySQL's.
-pub(crate) struct Dialect {
-    /// The row id.
-    pub(crate) id: &'static str,
-    /// A JSON document.
-    pub(crate) json: &'static str,
-    /// Behind `DEFAULT CURRENT_TIMESTAMP`: follows every update.
-    pub(crate) on_update: &'static str,
-    /// Behind the closing bracket of one of the older tables: the database's own default charset stays.
-    pub(crate) engine: &'static str,
-    /// Behind the closing bracket of one of our tables: ids are compared byte by byte, as on SQLite.
-    pub(crate) engine_exact: &'static str,
-    mysql: bool,
-}
-
-impl Dialect {
-    pub(crate) fn of(backend: Backend) -> Self {
-        match backend {
-            Backend::MySql => Self {
-                id: "BIGINT NOT NULL AUTO_INCREMENT PRIMARY KEY",
-                json: "JSON",
-                on_update: " ON UPDATE CURRENT_TIMESTAMP",
-                engine: " ENGINE=InnoDB",
-                engine_exact: " ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin",
-                mysql: true,
-            },
-            Backend::Sqlite => Self {
-                id: "INTEGER PRIMARY KEY AUTOINCREMENT",
-                // Not JSON: SQLite would take that for a number's column and turn a document `5` into one.
-                json: "JSON_TEXT",
-                on_update: "",
-                engine: "",
-                engine_exact: "",
-                mysql: false,
-            },
-        }
-    }
-
-    /// A column that takes one of `words` only.
-    pub(crate) fn one_of(&self, column: &str, words: &[&str]) -> String {
-        let list = words
-            .iter()
-            .map(|word| format!("'{word}'"))
-            .collect::<Vec<_>>()
-            .join(",");
-        if self.mysql {
-            format!("ENUM({list})")
-        } else {
-            format!("VARCHAR(32) CHECK ({column} IN ({list}))")
-        }
-    }
-}
+pub(crate) use store_support::Dialect;
 
 pub(crate) fn backend(manager: &SchemaManager<'_>) -> Result<Backend, DbErr> {
     Backend::of(manager.get_database_backend())

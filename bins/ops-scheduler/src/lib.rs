@@ -5,6 +5,7 @@ mod metrics;
 mod poll;
 mod poller;
 mod reservations;
+mod retention;
 mod silence;
 mod skew;
 
@@ -41,15 +42,21 @@ pub fn start(handle: SiteHandle) -> Scheduler {
     let ownership = membership.ownership();
     if polls {
         let pulse = membership.pulse("heartbeats");
-        loops.spawn(poller::run(
-            handle.clone(),
-            ownership.clone(),
-            pulse,
-            stop.clone(),
-        ));
-        loops.spawn(silence::run(handle.clone(), ownership.clone(), stop.clone()));
+        let (idle, may_be_off) = tokio::sync::watch::channel(None);
+        let (site, ours) = (handle.clone(), ownership.clone());
+        loops.spawn(poller::run(site, ours, may_be_off, pulse, stop.clone()));
+        let (site, ours) = (handle.clone(), ownership.clone());
+        loops.spawn(silence::run(site, ours, idle, stop.clone()));
     } else {
         tracing::info!("heartbeat polling is off (OPS_POLL_ENABLED=true turns it on)");
+    }
+    if let Some(&duty) = duties.first() {
+        loops.spawn(retention::run(
+            handle.clone(),
+            ownership.clone(),
+            duty,
+            stop.clone(),
+        ));
     }
     if reservations {
         let pulse = membership.pulse("reservations");

@@ -1,19 +1,21 @@
-//! One poll of one host: read, keep, and say what became of it. The scheduler's loop and the API's route both come
-//! through here.
+//! One poll of one host that somebody asked for: read, keep, and say what became of it. It keeps what it read by the same
+//! statements as the scheduler's rounds.
 
 use std::time::Duration;
 
-use heartbeat_store::HostRecord;
+use heartbeat_store::Kept;
 use lab_model::Host;
 use ops_runtime::{Chain, Site};
 use station_control::{EventsRead, HeartbeatReading, StationError};
+
+use crate::poller::visit::record_of;
 
 /// A heartbeat that was read, and whether the database took it.
 #[derive(Debug)]
 pub struct Polled {
     /// What the station said.
     pub reading: HeartbeatReading,
-    /// Whether it is kept.
+    /// Whether the database has it: as a row of its own, or as one more report of the document it has already.
     pub persisted: bool,
 }
 
@@ -32,35 +34,22 @@ pub async fn poll_host(
     // Somebody waits for what the station says, and can do without a row.
     let tell = |problem| tracing::warn!(host.name = %host.name, %problem, "a poll could not be kept");
     match read {
-        Ok(reading) => {
+        Ok(mut reading) => {
             let kept = site.database.spare(keep(site, host, &reading)).await;
-            let persisted = kept.map_err(tell).unwrap_or(false);
+            let persisted = match kept.map_err(tell) {
+                Ok(Some(Kept::SetAside(reason))) => {
+                    let problem = format!("kept without the document: {reason}");
+                    reading.heartbeat.warnings.push(problem);
+                    false
+                }
+                Ok(Some(_)) => true,
+                Ok(None) | Err(()) => false,
+            };
             Ok(Polled { reading, persisted })
         }
         Err(error) => {
             let kept = site.database.spare(keep_failure(site, host, &error)).await;
             kept.map_err(tell).unwrap_or_default();
-            Err(error)
-        }
-    }
-}
-
-/// The same for a scheduler, which waits for the database; what was read is kept only if `ours` says so then.
-pub(crate) async fn poll_host_while(
-    site: &Site,
-    host: &Host,
-    events: EventsRead,
-    deadline: Duration,
-    ours: impl Fn() -> bool,
-) -> Result<Polled, StationError> {
-    match site.station.read_heartbeat(&host.name, events, deadline).await {
-        Ok(reading) => {
-            let persisted = ours() && keep(site, host, &reading).await;
-            Ok(Polled { reading, persisted })
-        }
-        Err(error) if !ours() => Err(error),
-        Err(error) => {
-            keep_failure(site, host, &error).await;
             Err(error)
         }
     }
@@ -77,14 +66,12 @@ async fn keep_failure(site: &Site, host: &Host, error: &StationError) {
     }
 }
 
-async fn keep(site: &Site, host: &Host, reading: &HeartbeatReading) -> bool {
-    let record = HostRecord {
-        name: host.name.clone(),
-        address: host.address.clone(),
-        mac: host.wake.mac.map(|mac| mac.to_string()),
-    };
+/// What was kept of it; `None` when the database did not take it.
+async fn keep(site: &Site, host: &Host, reading: &HeartbeatReading) -> Option<Kept> {
+    let record = record_of(host);
     let kept = async {
-        site.heartbeats
+        let recorded = site
+            .heartbeats
             .record(
                 &record,
                 &reading.heartbeat,
@@ -92,19 +79,26 @@ async fn keep(site: &Site, host: &Host, reading: &HeartbeatReading) -> bool {
                 reading.observed_at,
             )
             .await?;
-        if let Some(event) = &reading.last_event {
+        // Once a scheduler reads the event file from a stored place, it stores each event from there.
+        if let Some(event) = &reading.last_event
+            && site
+                .heartbeats
+                .event_cursors(std::slice::from_ref(&host.name))
+                .await?
+                .is_empty()
+        {
             let fallback = reading.heartbeat.reported_at.unwrap_or(reading.observed_at);
             site.heartbeats
                 .record_event(&record, event, fallback, reading.observed_at)
                 .await?;
         }
-        Ok::<_, heartbeat_store::HeartbeatStoreError>(())
+        Ok::<_, heartbeat_store::HeartbeatStoreError>(recorded.kept)
     };
     match kept.await {
-        Ok(()) => true,
+        Ok(kept) => Some(kept),
         Err(error) => {
             tracing::warn!(host.name = %host.name, error = %Chain(&error), "a heartbeat could not be kept");
-            false
+            None
         }
     }
 }

@@ -1,215 +1,326 @@
-//! Polls each of this worker's hosts once per interval, hundreds at a time, each with its own deadline and its own
-//! place in the interval: one that hangs delays nobody.
+//! Polls each of this worker's hosts once per interval, hundreds at a time: one that hangs delays nobody.
+//!
+//! One task decides. [`schedule`] says who is due, [`breaker`] how to look, [`lanes`] who may be looked at at the same
+//! moment; all three are pure. Looks run in tasks of their own ([`visit`], [`watch`]), and what they bring goes to the
+//! database's writer by way of [`keeper`], which never waits.
 
+mod breaker;
+mod figures;
+mod hosts;
+mod keeper;
+mod lanes;
+mod recall;
 mod schedule;
+mod turn;
+pub(crate) mod visit;
+mod watch;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use lab_model::{Catalog, Host, HostName};
-use notifications::Told;
-use ops_runtime::metrics::catalog as m;
-use ops_runtime::{Site, SiteHandle};
-use station_control::EventsRead;
-use tokio::task::JoinSet;
-use tokio::time::{Instant, timeout};
+use heartbeat_store::{Recorder, RecorderSettings};
+use lab_model::{Catalog, HostName};
+use ops_runtime::{Settings, Site, SiteHandle};
+use rand::rngs::StdRng;
+use rand::{RngExt as _, SeedableRng as _};
+use tokio::sync::{mpsc, watch as latest};
+use tokio::task::AbortHandle;
+use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
-use worker_registry::{Duty, Ownership, Pulse, Shard, ShardSet};
+use worker_registry::{Duty, Ownership, Pulse, ShardSet};
 
-use crate::poll::poll_host_while;
-use schedule::{Schedule, Stay};
+use breaker::BreakerSettings;
+use hosts::{Cursor, Hosts};
+use keeper::Keeper;
+use lanes::{Lanes, Number};
+use recall::Recalled;
+use schedule::{HostId, Schedule, Stay};
+use visit::Ended;
+use watch::Notice;
 
 /// Longest time until a changed catalog is noticed.
-const CATALOG_LOOK: Duration = Duration::from_secs(5);
+const LOOK: Duration = Duration::from_secs(5);
+/// How often figures are brought up to date, and reports offered again to a full queue.
+const UPKEEP: Duration = Duration::from_millis(500);
+/// How long the last reports are given to be stored when the service stops.
+const LAST_WORDS: Duration = Duration::from_secs(5);
+/// Looks that ended and are taken at once.
+const AT_ONCE: usize = 256;
+/// What watches have to tell; each waits for its turn.
+const NOTICES: usize = 64;
 
-/// A refused password is offered again only after this time: hosts lock accounts out that keep trying.
-const AFTER_REFUSAL: Duration = Duration::from_secs(15 * 60);
+/// By their compared names, the hosts that nobody needs: told by whoever judges them. `None` until the first time.
+pub(crate) type MayBeOff = latest::Receiver<Option<Arc<HashSet<String>>>>;
 
-/// How long the loop waits for the database to say when hosts were last polled; without it they are polled at once.
-const HISTORY_WAIT: Duration = Duration::from_secs(3);
-
-/// What one poll came to.
-#[derive(Debug, Default, PartialEq, Eq)]
-struct Outcome {
-    /// Why the heartbeat could not be read.
-    failure: Option<&'static str>,
-    /// What is odd about the document, such as a newer schema than this release knows.
-    warnings: Vec<String>,
-}
-
-/// One poll that ended.
-struct Ended {
-    host: HostName,
-    stay: Stay,
-    began: Instant,
-    outcome: Outcome,
-}
-
-pub(crate) async fn run(handle: SiteHandle, mut ownership: Ownership, pulse: Pulse, stop: CancellationToken) {
+pub(crate) async fn run(
+    handle: SiteHandle,
+    ownership: Ownership,
+    may_be_off: MayBeOff,
+    pulse: Pulse,
+    stop: CancellationToken,
+) {
     let Some(Some(site)) = stop
         .run_until_cancelled(pulse.while_waiting(handle.opened()))
         .await
     else {
         return;
     };
-    let settings = site.settings.poll.clone();
-    let mut poller = Poller {
-        site: Arc::clone(&site),
-        schedule: Schedule::default(),
-        adopted: None,
-        last: HashMap::new(),
-    };
-    let mut running: JoinSet<Ended> = JoinSet::new();
+    let (recorder, writer) = Recorder::start(site.heartbeats.clone(), recorder_settings(&site.settings));
+    let (tell, mut ended) = mpsc::unbounded_channel();
+    let (notify, mut notices) = mpsc::channel(NOTICES);
+    let (recall, mut recalls) = mpsc::channel(4);
     tracing::info!(
         hosts = site.catalog.current().hosts().len(),
-        interval_secs = settings.interval.as_secs(),
+        interval_secs = site.settings.poll.interval.as_secs(),
         "polling heartbeats"
     );
+    let mut woken = ownership.clone();
+    let mut poller = Poller::new(
+        site,
+        ownership,
+        may_be_off,
+        recorder,
+        Tellers { tell, notify, recall },
+    );
+    let mut batch: Vec<Ended> = Vec::new();
     while !stop.is_cancelled() {
-        pulse.beat();
-        let catalog = site.catalog.current();
-        poller.adopt(&catalog, ownership.shards(Duty::Polls)).await;
-        let now = Instant::now();
-        while running.len() < settings.max_in_flight
-            && let Some((name, stay, due_at)) = poller.schedule.take_due(now)
-        {
-            if let Some(host) = catalog.find(name.as_str()) {
-                m::POLL_LATENESS.observe(&[], due_at.elapsed().as_secs_f64());
-                let poll = poll_one(Arc::clone(&site), host.clone(), stay, ownership.clone());
-                running.spawn(poll);
-            }
+        // Whoever supervises the process is to start it anew then.
+        if !poller.keeper.is_orphaned() {
+            pulse.beat();
         }
-        let full = running.len() >= settings.max_in_flight;
-        let next = poller
-            .schedule
-            .next_at()
-            .filter(|_| !full)
-            .unwrap_or(now + CATALOG_LOOK)
-            .min(now + CATALOG_LOOK);
+        let now = Instant::now();
+        poller.adopt(now);
+        poller.keep_up(now);
+        poller.begin_due(now);
+        let next = poller.next_at(now);
         tokio::select! {
             () = stop.cancelled() => {}
-            Some(ended) = running.join_next(), if !running.is_empty() => {
-                if let Ok(ended) = ended {
-                    poller.settle(ended);
+            _ = ended.recv_many(&mut batch, AT_ONCE) => {
+                batch.drain(..).for_each(|one| poller.ended(one));
+            }
+            settled = poller.keeper.settled() => {
+                poller.stored(settled);
+                // A batch is committed as a whole.
+                while let Some(settled) = poller.keeper.settled_too() {
+                    poller.stored(settled);
                 }
             }
-            () = ownership.changed() => {}
-            () = tokio::time::sleep_until(next) => {}
+            Some(notice) = notices.recv() => poller.noticed(notice),
+            Some(recalled) = recalls.recv() => poller.recalled(recalled),
+            () = woken.changed() => {}
+            () = sleep_until(next) => {}
         }
     }
-    // Polls only read: they are dropped where they are, and the connections are closed with the site.
-    running.shutdown().await;
+    // Looks only read: they are dropped where they are, and the connections are closed with the site.
+    poller.finish().await;
+    if !writer.close(LAST_WORDS).await {
+        tracing::warn!("the last heartbeats could not be stored; they are read again");
+    }
+}
+
+fn recorder_settings(settings: &Settings) -> RecorderSettings {
+    RecorderSettings {
+        keep: settings.heartbeats.keep,
+        ..RecorderSettings::default()
+    }
+}
+
+/// Where tasks tell what they found.
+struct Tellers {
+    tell: mpsc::UnboundedSender<Ended>,
+    notify: mpsc::Sender<Notice>,
+    recall: mpsc::Sender<Recalled>,
+}
+
+/// A look under way.
+struct Running {
+    host: HostId,
+    stay: Stay,
+    began: Instant,
+    task: AbortHandle,
+    /// Its place was needed.
+    is_given_up: bool,
 }
 
 /// What the loop keeps between two turns.
 struct Poller {
     site: Arc<Site>,
+    ownership: Ownership,
+    may_be_off: MayBeOff,
+    tellers: Tellers,
+    recorder: Recorder,
+    keeper: Keeper,
     schedule: Schedule,
-    /// What the schedule was made from.
+    lanes: Lanes,
+    breaker: BreakerSettings,
+    hosts: Hosts,
+    running: HashMap<Number, Running>,
+    last_number: Number,
+    /// What the table was made from.
     adopted: Option<(Arc<Catalog>, ShardSet)>,
-    /// What the last poll of a host came to, so that only changes are worth a line.
-    last: HashMap<HostName, Outcome>,
+    /// The database is being asked about hosts.
+    is_asking: bool,
+    ask_again_at: Instant,
+    upkeep_at: Instant,
+    rng: StdRng,
 }
 
 impl Poller {
-    /// Polls the hosts of these shards from now on, when anything is new about them.
-    async fn adopt(&mut self, catalog: &Arc<Catalog>, shards: ShardSet) {
+    fn new(
+        site: Arc<Site>,
+        ownership: Ownership,
+        may_be_off: MayBeOff,
+        recorder: Recorder,
+        tellers: Tellers,
+    ) -> Self {
+        let (settings, now) = (&site.settings.poll, Instant::now());
+        let mut rng = StdRng::seed_from_u64(rand::rng().random());
+        let breaker = BreakerSettings {
+            failures: settings.breaker_failures,
+            longest: settings.breaker_longest,
+            deadline: settings.deadline,
+        };
+        Self {
+            schedule: Schedule::new(settings.interval, now, rng.random()),
+            lanes: Lanes::new(settings.max_in_flight, settings.slow_share),
+            keeper: Keeper::new(recorder.clone()),
+            breaker,
+            site,
+            ownership,
+            may_be_off,
+            tellers,
+            recorder,
+            hosts: Hosts::default(),
+            running: HashMap::new(),
+            last_number: 0,
+            adopted: None,
+            is_asking: false,
+            ask_again_at: now,
+            upkeep_at: now,
+            rng,
+        }
+    }
+
+    /// Polls the hosts of the shards that are ours from now on, when anything is new about them.
+    fn adopt(&mut self, now: Instant) {
+        let (catalog, shards) = (self.site.catalog.current(), self.ownership.shards(Duty::Polls));
         if let Some((before, held)) = &self.adopted
-            && Arc::ptr_eq(before, catalog)
+            && Arc::ptr_eq(before, &catalog)
             && *held == shards
         {
             return;
         }
-        let ours: Vec<&HostName> = catalog
-            .hosts()
-            .iter()
-            .map(|host| &host.name)
-            .filter(|host| shards.contains(Shard::of(host)))
+        let before = self.adopted.as_ref().map(|(before, _)| before.as_ref());
+        let changes = self.hosts.adopt(&catalog, shards, before);
+        for host in changes.left {
+            self.schedule.leave(host);
+            self.keeper.forget(host);
+        }
+        for (host, stay) in changes.renewed {
+            self.schedule.queue(host, stay, now);
+        }
+        if !changes.new.is_empty() {
+            self.ask_again_at = now;
+        }
+        self.adopted = Some((catalog, shards));
+    }
+
+    /// What has to be done now and then.
+    fn keep_up(&mut self, now: Instant) {
+        for number in self.lanes.grow_older(now) {
+            if let Some(run) = self.running.get_mut(&number) {
+                run.is_given_up = true;
+                run.task.abort();
+            }
+        }
+        if self.ask_again_at <= now && !self.is_asking {
+            self.ask_again_at = now + LOOK;
+            self.ask_the_database();
+        }
+        if self.upkeep_at <= now {
+            self.upkeep_at = now + UPKEEP;
+            self.keeper.hand_over();
+            self.show_figures();
+        }
+    }
+
+    /// Asks about the hosts that are new, and those whose events nobody could speak of so far.
+    fn ask_the_database(&mut self) {
+        let unknown = |entry: &&hosts::Entry| entry.stay.is_none() || entry.cursor == Cursor::Unknown;
+        let names: Vec<HostName> = self
+            .hosts
+            .all()
+            .filter(unknown)
+            .map(|entry| entry.target.name.clone())
             .collect();
-        let new = ours.iter().any(|host| !self.schedule.knows(host));
-        let since = if new {
-            self.since_last_poll().await
-        } else {
-            HashMap::new()
-        };
-        let interval = self.site.settings.poll.interval;
-        self.schedule
-            .adopt(ours.into_iter(), &since, interval, Instant::now());
-        self.last.retain(|host, _| self.schedule.knows(host));
-        self.adopted = Some((Arc::clone(catalog), shards));
-    }
-
-    /// How long ago each host was polled, by whomever. A time to come is another machine's clock: it says nothing.
-    async fn since_last_poll(&self) -> HashMap<HostName, Duration> {
-        let Ok(Ok(states)) = timeout(HISTORY_WAIT, self.site.heartbeats.host_states()).await else {
-            return HashMap::new();
-        };
-        let now = self.site.clock.now();
-        let since = states.into_iter().filter_map(|state| {
-            let since = (now - state.last_attempt_at?).to_std().ok()?;
-            Some((HostName::parse(&state.host).ok()?, since))
+        if names.is_empty() {
+            return;
+        }
+        self.is_asking = true;
+        let (site, tell) = (Arc::clone(&self.site), self.tellers.recall.clone());
+        let may_be_off = self.may_be_off.clone();
+        tokio::spawn(async move {
+            // Nobody listens any more only when the loop has ended.
+            let _ = tell.send(Recalled::ask(site, names, may_be_off).await).await;
         });
-        since.collect()
     }
 
-    fn settle(&mut self, ended: Ended) {
-        let interval = self.site.settings.poll.interval;
-        let refused = ended.outcome.failure == Some("unauthorized");
-        let wait = if refused {
-            interval.max(AFTER_REFUSAL)
+    /// Takes hosts on with what the database knows of them.
+    fn recalled(&mut self, recalled: Recalled) {
+        self.is_asking = false;
+        let (now, at) = (Instant::now(), self.site.clock.now());
+        let mut entering = Vec::new();
+        let mut resting = Vec::new();
+        for name in &recalled.hosts {
+            let Some(host) = self.hosts.find(name) else {
+                continue;
+            };
+            let Some(entry) = self.hosts.entry(host) else {
+                continue;
+            };
+            if entry.cursor == Cursor::Unknown {
+                entry.cursor = recalled.cursor(name);
+            }
+            if entry.stay.is_none() {
+                let known = recalled.of(name, at);
+                entry.breaker = known.breaker;
+                entering.push((host, known.since));
+                resting.push(known.rest);
+            }
+        }
+        let stays = self.schedule.enter(&entering, now);
+        for (((host, _), stay), rest) in entering.into_iter().zip(stays).zip(resting) {
+            if let Some(entry) = self.hosts.entry(host) {
+                entry.stay = Some(stay);
+            }
+            if let Some(rest) = rest {
+                self.schedule.queue(host, stay, now + rest);
+            }
+        }
+    }
+
+    /// Whether nobody needs a host on.
+    fn may_be_off(&self, name: &HostName) -> bool {
+        let idle = self.may_be_off.borrow();
+        idle.as_ref().is_some_and(|idle| idle.contains(name.key()))
+    }
+
+    fn next_at(&mut self, now: Instant) -> Instant {
+        let due = self.schedule.next_at().filter(|_| self.lanes.has_room());
+        let slow = self.lanes.next_at();
+        let upkeep = if self.running.is_empty() && self.keeper.waiting() == 0 {
+            now + LOOK
         } else {
-            interval
+            self.upkeep_at
         };
-        let before = self.last.get(&ended.host).and_then(|before| before.failure);
-        if before.is_some() && ended.outcome.failure.is_none() {
-            let (host, at) = (ended.host.clone(), self.site.clock.now());
-            self.site.notices.teller.tell(Told::HostAnswers { host, at });
-        }
-        tell_changes(&mut self.last, &ended.host, ended.outcome);
-        self.schedule.again(ended.host, ended.stay, wait, ended.began);
+        [due, slow].into_iter().flatten().fold(upkeep, Instant::min)
     }
-}
 
-async fn poll_one(site: Arc<Site>, host: Host, stay: Stay, ownership: Ownership) -> Ended {
-    let began = Instant::now();
-    tracing::debug!(host.name = %host.name, "poll");
-    // What a worker reads that slept in between is for the one to keep that took over.
-    let ours = || ownership.owns(Duty::Polls, &host.name);
-    let deadline = site.settings.poll.deadline;
-    let outcome = match poll_host_while(&site, &host, EventsRead::IfChanged, deadline, ours).await {
-        Ok(polled) => Outcome {
-            failure: None,
-            warnings: polled.reading.heartbeat.warnings,
-        },
-        Err(error) => Outcome {
-            failure: Some(error.code()),
-            warnings: Vec::new(),
-        },
-    };
-    let (word, code) = outcome.failure.map_or(("ok", "ok"), |code| ("failed", code));
-    m::POLLS.add(&[code], 1);
-    m::POLL_DURATION.observe(&[word], began.elapsed().as_secs_f64());
-    Ended {
-        host: host.name,
-        stay,
-        began,
-        outcome,
-    }
-}
-
-fn tell_changes(last: &mut HashMap<HostName, Outcome>, host: &HostName, outcome: Outcome) {
-    let before = last.get(host);
-    match (before.and_then(|before| before.failure), outcome.failure) {
-        (before, Some(code)) if before != Some(code) => {
-            tracing::info!(host.name = %host, code, "the heartbeat cannot be read");
+    async fn finish(mut self) {
+        for run in self.running.values() {
+            run.task.abort();
         }
-        (Some(_), None) => tracing::info!(host.name = %host, "the heartbeat can be read again"),
-        _ => {}
+        self.keeper.finish(LAST_WORDS).await;
     }
-    let known: &[String] = before.map_or(&[], |before| &before.warnings);
-    for warning in outcome.warnings.iter().filter(|warning| !known.contains(warning)) {
-        tracing::warn!(host.name = %host, "heartbeat: {warning}");
-    }
-    last.insert(host.clone(), outcome);
 }

@@ -1,12 +1,16 @@
-//! Tells operators of hosts that somebody needs and that are not heard of, once, and when they are heard again.
+//! Judges the hosts that this worker polls, once per interval: tells operators of those that somebody needs and that are
+//! not heard of, once, and when they are heard again; counts verdicts that change; and tells the poller whom nobody needs.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 use std::time::Duration;
 
-use heartbeat_store::{HostState, Verdict, judge};
+use heartbeat_store::{HostState, Need, Verdict, judge};
 use lab_model::{Catalog, HostName};
 use notifications::{Silence, Told};
+use ops_runtime::metrics::catalog as m;
 use ops_runtime::{Chain, Demand, Needs, Site, SiteHandle};
+use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use worker_registry::{Duty, Ownership};
@@ -17,7 +21,12 @@ const LOOKS: u32 = 5;
 const LONGEST: Duration = Duration::from_secs(60);
 
 /// Looks once per interval at the hosts that this worker polls, until `stop`.
-pub(crate) async fn run(handle: SiteHandle, ownership: Ownership, stop: CancellationToken) {
+pub(crate) async fn run(
+    handle: SiteHandle,
+    ownership: Ownership,
+    may_be_off: watch::Sender<Option<Arc<HashSet<String>>>>,
+    stop: CancellationToken,
+) {
     let Some(Some(site)) = stop.run_until_cancelled(handle.opened()).await else {
         return;
     };
@@ -25,13 +34,12 @@ pub(crate) async fn run(handle: SiteHandle, ownership: Ownership, stop: Cancella
     let mut watch = Watch {
         site,
         since: HashMap::new(),
+        verdicts: HashMap::new(),
+        may_be_off,
     };
-    while stop
-        .run_until_cancelled(tokio::time::sleep(every))
-        .await
-        .is_some()
-    {
+    while !stop.is_cancelled() {
         stop.run_until_cancelled(watch.look(&ownership)).await;
+        stop.run_until_cancelled(tokio::time::sleep(every)).await;
     }
 }
 
@@ -39,6 +47,10 @@ struct Watch {
     site: std::sync::Arc<Site>,
     /// Since when each of our hosts is seen to be silent.
     since: HashMap<HostName, Instant>,
+    /// What was last thought of each of our hosts.
+    verdicts: HashMap<HostName, Verdict>,
+    /// Where the poller hears whom nobody needs.
+    may_be_off: watch::Sender<Option<Arc<HashSet<String>>>>,
 }
 
 impl Watch {
@@ -68,8 +80,10 @@ impl Watch {
     ) {
         let (now, interval) = (self.site.clock.now(), self.site.settings.poll.interval);
         let needs = Needs::new(&self.site.settings, demand, catalog, now);
+        self.tell_poller(catalog, &needs);
         let patience = interval.saturating_mul(LOOKS);
         let (mut silent, mut back, mut since) = (Vec::new(), Vec::new(), HashMap::new());
+        let mut verdicts = HashMap::new();
         for state in states {
             let Some(host) = catalog.find(&state.host).map(|host| &host.name) else {
                 continue;
@@ -79,6 +93,13 @@ impl Watch {
             }
             let is_told = told.contains(host.key());
             let liveness = judge(Some(state), interval, now, needs.of(host));
+            let before = self.verdicts.get(host).copied();
+            if before.is_some_and(|before| before != liveness.verdict) {
+                m::LIVENESS_CHANGES.add(&[liveness.verdict.as_str()], 1);
+                let (verdict, reason) = (liveness.verdict, &liveness.reason);
+                tracing::debug!(host.name = %host, %verdict, reason, "judged otherwise");
+            }
+            verdicts.insert(host.clone(), liveness.verdict);
             match liveness.verdict {
                 // Without a failed poll it was not asked: nobody ran who could.
                 Verdict::Silent if state.failures_in_row > 0 => {
@@ -93,7 +114,7 @@ impl Watch {
                 _ => {}
             }
         }
-        self.since = since;
+        (self.since, self.verdicts) = (since, verdicts);
         let teller = &self.site.notices.teller;
         if !silent.is_empty() {
             tracing::warn!(hosts = silent.len(), first = %silent[0].host, "hosts that are needed are silent");
@@ -105,5 +126,19 @@ impl Watch {
         if !back.is_empty() {
             teller.tell(Told::Back { hosts: back, at: now });
         }
+    }
+
+    /// Of all hosts: shards may come to us at any time.
+    fn tell_poller(&self, catalog: &Catalog, needs: &Needs<'_>) {
+        let hosts = catalog.hosts().iter().map(|host| &host.name);
+        let idle = hosts.filter(|host| !matches!(needs.of(host), Need::On));
+        let idle: HashSet<String> = idle.map(|host| host.key().to_owned()).collect();
+        self.may_be_off.send_if_modified(|before| {
+            let is_news = before.as_deref() != Some(&idle);
+            if is_news {
+                *before = Some(Arc::new(idle));
+            }
+            is_news
+        });
     }
 }

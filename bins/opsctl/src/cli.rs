@@ -10,7 +10,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 pub(crate) use looks::{
-    AuditArgs, ExplainArgs, HostsArgs, OperationsArgs, Page, ReservationsArgs, WatchArgs,
+    AuditArgs, EventsArgs, ExplainArgs, FIELDS, HistoryArgs, HostsArgs, OperationsArgs, Page,
+    ReservationsArgs, WatchArgs, Window,
 };
 pub(crate) use orders::{EndArgs, LongArgs, MaintenanceArgs, RunArgs, StartArgs, WakeArgs, WorkersOrder};
 
@@ -105,6 +106,17 @@ pub(crate) enum Command {
     },
     /// Shows heartbeats as they come in, until Ctrl-C
     Watch(WatchArgs),
+    /// Tells how one thing of a host was over time
+    History(HistoryArgs),
+    /// Tells what was counted about a host, hour by hour
+    Hours {
+        /// The host's name
+        host: String,
+        #[command(flatten)]
+        window: Window,
+    },
+    /// Lists what the stations' guards did, oldest first
+    Events(EventsArgs),
     /// Lists what was done lately, newest first
     Operations(OperationsArgs),
     /// Shows one operation, with its steps

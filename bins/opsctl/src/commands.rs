@@ -2,6 +2,7 @@
 
 mod long;
 mod looks;
+mod past;
 mod streams;
 mod upkeep;
 
@@ -60,6 +61,9 @@ async fn dispatch(command: Command, context: Context) -> Ended {
         Command::Reservations(args) => looks::reservations(context, args).await,
         Command::Timeline { id, page } => looks::timeline(context, &id, &page).await,
         Command::Explain(args) => looks::explain(context, args).await,
+        Command::History(args) => past::history(context, args).await,
+        Command::Hours { host, window } => past::hours(context, &host, window).await,
+        Command::Events(args) => past::events(context, args).await,
         Command::Operations(args) => looks::operations(context, args).await,
         Command::Health => looks::health(context).await,
         Command::Audit(args) => looks::audit(context, args).await,

@@ -25,6 +25,8 @@ $ opsctl end 0xab12 --host lab-ws-01 --power shutdown --detach
 $ opsctl operation 6f1c0a52 --follow
 $ opsctl maintenance lab-ws-01 --reason 'new disk' --until 2h
 $ opsctl watch --json | jq -r .data.host     # heartbeats, one document per line
+$ opsctl history lab-ws-01 ready --from -7d --step 6h
+$ opsctl events --follow --json | jq -r .payload.user
 ```
 
 ## Who you are, and where the service is
@@ -39,7 +41,7 @@ address has to convince the system's certificates or those of `--ca-file`; there
 
 Tables on a terminal, aligned text in a pipe; times in local time, with their distance from now. `--json` prints exactly
 one JSON document on standard output: the service's own answer, or, when there is none, `{error, code, exitCode, ...}`.
-`watch` and `hosts --watch` print one document per line. Everything else goes to standard error. Control characters in
+`watch`, `hosts --watch` and `events --follow` print one document per line. Everything else goes to standard error. Control characters in
 what a service or host says are shown as `\\u{1b}` and do nothing.
 
 ## Long work

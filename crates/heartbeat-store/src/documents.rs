@@ -1,5 +1,6 @@
 //! Reports by their row id, many at once, for whoever watches hosts that somebody else polls.
 
+use chrono::{DateTime, NaiveDateTime, Utc};
 use sea_orm::{ConnectionTrait as _, QueryResult, Value};
 use serde_json::Value as Json;
 use store_support::DbErr;
@@ -14,6 +15,8 @@ const CHUNK: usize = 200;
 pub struct ReportDocument {
     /// Row id in `lab_host_heartbeat`.
     pub heartbeat_id: i64,
+    /// When the row was stored, by our clock. Whole seconds.
+    pub stored_at: DateTime<Utc>,
     /// The document; JSON unless an older writer stored something else.
     pub raw: String,
     /// The newest stored event of the host's session guard.
@@ -28,9 +31,10 @@ impl HeartbeatStore {
     pub async fn documents(&self, ids: &[i64]) -> Result<Vec<ReportDocument>, HeartbeatStoreError> {
         let mut found = Vec::with_capacity(ids.len());
         for ids in ids.chunks(CHUNK) {
+            let (heartbeats, events) = (&self.tables.heartbeats, &self.tables.events);
             let sql = format!(
-                "SELECT b.id, b.raw_json, e.payload FROM lab_host_heartbeat b LEFT JOIN lab_host_events e ON e.id = \
-                 (SELECT x.id FROM lab_host_events x WHERE x.host_id = b.host_id AND x.kind = 'session-guard' \
+                "SELECT b.id, b.raw_json, e.payload, b.created_at FROM {heartbeats} b LEFT JOIN {events} e ON e.id = \
+                 (SELECT x.id FROM {events} x WHERE x.host_id = b.host_id AND x.kind = 'session-guard' \
                  ORDER BY x.timestamp_utc DESC, x.id DESC LIMIT 1) WHERE b.id IN ({})",
                 vec!["?"; ids.len()].join(", ")
             );
@@ -48,5 +52,6 @@ fn document(row: &QueryResult) -> Result<ReportDocument, DbErr> {
         heartbeat_id: row.try_get_by_index(0)?,
         raw: row.try_get_by_index(1)?,
         last_event: row.try_get_by_index(2)?,
+        stored_at: row.try_get_by_index::<NaiveDateTime>(3)?.and_utc(),
     })
 }

@@ -1,28 +1,25 @@
-//! `lab_host_events`: what the station's guard did, one row per event and not one per poll.
+//! `lab_host_events`: what the station's guard did, one row per event and not one per poll; and how far each host's
+//! event file was read.
+
+use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
-use labstation_commands::Event;
-use sea_orm::ActiveValue::Set;
-use sea_orm::{
-    ColumnTrait as _, ConnectionTrait, EntityTrait as _, QueryFilter as _, QueryOrder as _, QuerySelect as _,
-};
-use store_support::{DbErr, transaction};
+use lab_model::HostName;
+use labstation_commands::{Event, EventCursor};
 
-use crate::columns::whole_seconds;
-use crate::entity::event;
-use crate::hosts::{self, HostRecord};
+use crate::batch;
+use crate::hosts::HostRecord;
+use crate::prepared::Prepared;
+use crate::report::EventsKept;
+use crate::settle;
 use crate::store::{HeartbeatStore, HeartbeatStoreError};
-
-/// The only kind of event there is.
-const KIND: &str = "session-guard";
-/// Among how many rows a repeated event is looked for.
-const LOOK_BACK: u64 = 50;
 
 impl HeartbeatStore {
     /// Stores an event of the station's guard, unless it is stored already; says whether it was new.
     ///
     /// Its stamp is the event's own, else `fallback` (the heartbeat's stamp). An event without a stamp counts
-    /// as stored when one of the newest 50 has the same content.
+    /// as stored when one of the newest 50 has the same content. Events that are read from where the last ones ended
+    /// need no such search: give them to a [`Recorder`](crate::Recorder) with their cursor.
     ///
     /// # Errors
     /// [`HeartbeatStoreError`].
@@ -33,47 +30,25 @@ impl HeartbeatStore {
         fallback: DateTime<Utc>,
         observed_at: DateTime<Utc>,
     ) -> Result<bool, HeartbeatStoreError> {
-        let now = whole_seconds(observed_at).unwrap_or_default();
-        let own = event.at.and_then(whole_seconds);
-        let stamp = own.or_else(|| whole_seconds(fallback)).unwrap_or(now);
-        transaction(&self.db, |tx| {
-            Box::pin(async move {
-                let host_id = hosts::upsert(&**tx, host, None, now).await?;
-                if is_known(&**tx, host_id, own, event).await? {
-                    return Ok(false);
-                }
-                let row = event::ActiveModel {
-                    host_id: Set(host_id),
-                    kind: Set(KIND.to_owned()),
-                    timestamp_utc: Set(stamp),
-                    payload: Set(Some(event.raw.clone())),
-                    created_at: Set(now),
-                    ..Default::default()
-                };
-                event::Entity::insert(row).exec(&**tx).await?;
-                Ok::<_, DbErr>(true)
-            })
-        })
-        .await
-        .map_err(HeartbeatStoreError::from("record an event"))
+        let prepared = Prepared::of_event(host, event, fallback, observed_at);
+        let recorded = settle::one(self, &prepared, "record an event").await?;
+        Ok(matches!(recorded.events, EventsKept::Stored { new: 1.., .. }))
     }
-}
 
-/// Contents are compared here and not in SQL: how a JSON column compares differs between databases.
-async fn is_known(
-    tx: &impl ConnectionTrait,
-    host_id: i64,
-    own_stamp: Option<chrono::NaiveDateTime>,
-    event: &Event,
-) -> Result<bool, DbErr> {
-    let mut find = event::Entity::find()
-        .filter(event::Column::HostId.eq(host_id))
-        .filter(event::Column::Kind.eq(KIND))
-        .order_by_desc(event::Column::TimestampUtc)
-        .limit(LOOK_BACK);
-    if let Some(stamp) = own_stamp {
-        find = find.filter(event::Column::TimestampUtc.eq(stamp));
+    /// Gives how far the event file of each of these hosts was read; hosts of which none was are left out.
+    ///
+    /// # Errors
+    /// [`HeartbeatStoreError`].
+    pub async fn event_cursors(
+        &self,
+        hosts: &[HostName],
+    ) -> Result<HashMap<HostName, EventCursor>, HeartbeatStoreError> {
+        let keys: Vec<&str> = hosts.iter().map(HostName::key).collect();
+        let read = self.db.bounded(batch::cursors(self.db.connection(), self, &keys));
+        let found = read
+            .await
+            .map_err(HeartbeatStoreError::from("read event cursors"))?;
+        let of = |host: &HostName| Some((host.clone(), found.get(host.key())?.cursor));
+        Ok(hosts.iter().filter_map(of).collect())
     }
-    let rows = find.all(tx).await?;
-    Ok(rows.iter().any(|row| row.payload.as_ref() == Some(&event.raw)))
 }

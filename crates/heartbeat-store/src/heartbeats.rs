@@ -1,29 +1,24 @@
-//! `lab_host_heartbeat`: every report, as the older worker wrote it, with the arrival time in `created_at`.
+//! `lab_host_heartbeat`: reports as the older worker wrote them, with the arrival time in `created_at`.
 
-use chrono::{DateTime, NaiveDateTime, Utc};
+use std::time::Duration;
+
+use chrono::{DateTime, NaiveDateTime, SubsecRound as _, Utc};
 use lab_model::HostName;
 use labstation_commands::Heartbeat;
-use sea_orm::ActiveValue::Set;
-use sea_orm::{
-    ColumnTrait as _, EntityTrait as _, QueryFilter as _, QueryOrder as _, QuerySelect as _, QueryTrait as _,
-};
+use sea_orm::{ConnectionTrait as _, QueryResult};
 use serde_json::Value;
-use store_support::{DbErr, transaction};
+use store_support::DbErr;
 
-use crate::columns::{cut, microseconds, whole_seconds};
-use crate::entity::{heartbeat, host, host_state};
-use crate::hosts::{self, HostRecord};
-use crate::states;
+use crate::hosts::HostRecord;
+use crate::prepared::Prepared;
+use crate::report::{Heard, PollOutcome, PollReport, Recorded};
+use crate::settle;
 use crate::store::{HeartbeatStore, HeartbeatStoreError};
 
-/// The rows that a report became.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Recorded {
-    /// Row id in `lab_hosts`.
-    pub host_id: i64,
-    /// Row id in `lab_host_heartbeat`.
-    pub heartbeat_id: i64,
-}
+/// The columns of [`StoredHeartbeat::read`].
+const COLUMNS: &str = "b.id, b.timestamp_utc, b.created_at, b.ready, b.local_mode, b.local_session, \
+                       b.last_power_action_ts, b.last_power_action_mode, b.last_forced_logoff_ts, \
+                       b.last_forced_logoff_user, b.raw_json";
 
 /// The last power order a station knew of.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,7 +49,7 @@ pub struct StoredHeartbeat {
     pub observed_at: DateTime<Utc>,
     /// Whether the station said it was ready.
     pub ready: Option<bool>,
-    /// Whether it said it was in local mode.
+    /// Whether the station said it was in local mode.
     pub local_mode: Option<bool>,
     /// Whether it said somebody local was logged on.
     pub local_session: Option<bool>,
@@ -67,12 +62,13 @@ pub struct StoredHeartbeat {
 }
 
 impl HeartbeatStore {
-    /// Stores a report: the host's row with `last_seen`, a row of `lab_host_heartbeat`, and the host's state
-    /// with the failures reset; all of it or nothing. `raw` is the document as text; where it is not strict
-    /// JSON (raw control characters, say) the parsed form is stored, so that other readers can read it.
+    /// Stores one report as a [`Recorder`](crate::Recorder) stores many: the host's row with `last_seen`, a row of
+    /// `lab_host_heartbeat` (see [`HeartbeatStore::keeping`]), what changed, and the host's state with the failures
+    /// reset; all of it or nothing. `raw` is the document as text; where it is not strict JSON (raw control characters,
+    /// say) the parsed form is stored, so that other readers can read it.
     ///
     /// Over-long texts are cut to their column. A stamp that is absent or cannot be stored becomes
-    /// `observed_at`.
+    /// `observed_at`. A document that the database refuses is set aside with the reason, and the rest is stored.
     ///
     /// # Errors
     /// [`HeartbeatStoreError`]; nothing is stored then, but for an answer that was lost.
@@ -83,27 +79,31 @@ impl HeartbeatStore {
         raw: &str,
         observed_at: DateTime<Utc>,
     ) -> Result<Recorded, HeartbeatStoreError> {
-        let now = whole_seconds(observed_at).unwrap_or_default();
-        let stamp = heartbeat.reported_at.and_then(whole_seconds).unwrap_or(now);
-        let raw = document(raw, heartbeat);
-        let raw = raw.as_str();
-        transaction(&self.db, |tx| {
-            Box::pin(async move {
-                let host_id = hosts::upsert(&**tx, host, Some(stamp), now).await?;
-                let row = row(host_id, stamp, heartbeat, raw, now);
-                let heartbeat_id = heartbeat::Entity::insert(row).exec(&**tx).await?.last_insert_id;
-                states::succeeded(&**tx, &host.name, heartbeat, heartbeat_id, observed_at).await?;
-                Ok::<_, DbErr>(Recorded {
-                    host_id,
-                    heartbeat_id,
-                })
-            })
+        let heard = Heard {
+            heartbeat: heartbeat.clone(),
+            document: raw.to_owned(),
+            events: None,
+            booted_at: None,
+        };
+        self.record_report(PollReport {
+            host: host.clone(),
+            observed_at,
+            took: Duration::ZERO,
+            outcome: PollOutcome::Heard(Box::new(heard)),
         })
         .await
-        .map_err(HeartbeatStoreError::from("record a heartbeat"))
     }
 
-    /// Gives the report of a host that arrived last; `None` when there is none.
+    /// Stores one report, of whatever outcome, with its events.
+    ///
+    /// # Errors
+    /// [`HeartbeatStoreError`]; nothing is stored then, but for an answer that was lost.
+    pub async fn record_report(&self, report: PollReport) -> Result<Recorded, HeartbeatStoreError> {
+        settle::one(self, &Prepared::of(report), "record a heartbeat").await
+    }
+
+    /// Gives the report of a host that arrived last; `None` when there is none. When the host reported the same document
+    /// again since, its two stamps are those of the last time.
     ///
     /// Only reports that were stored here have an arrival order; before the first of them, the newest by the
     /// station's clock is given.
@@ -119,90 +119,62 @@ impl HeartbeatStore {
 
     async fn find_latest(&self, host: &HostName) -> Result<Option<StoredHeartbeat>, DbErr> {
         let db = self.db.connection();
-        let newest = host_state::Entity::find_by_id(host.key())
-            .select_only()
-            .column(host_state::Column::LastHeartbeatId)
-            .into_query();
-        let stored_here = heartbeat::Entity::find().filter(heartbeat::Column::Id.in_subquery(newest));
-        if let Some(row) = stored_here.one(db).await? {
-            return Ok(Some(StoredHeartbeat::from(row)));
+        let (heartbeats, state) = (&self.tables.heartbeats, &self.tables.state);
+        let sql = format!(
+            "SELECT {COLUMNS}, s.last_success_at, s.reported_at, s.set_aside FROM {state} s \
+             JOIN {heartbeats} b ON b.id = s.last_heartbeat_id WHERE s.host_name = ?"
+        );
+        let read = self.db.statement(&sql, [host.key().into()]);
+        if let Some(row) = db.query_one_raw(read).await? {
+            let mut found = StoredHeartbeat::read(&row)?;
+            let heard_at: Option<NaiveDateTime> = row.try_get_by_index(11)?;
+            let reported_at: Option<NaiveDateTime> = row.try_get_by_index(12)?;
+            let is_aside = row.try_get_by_index::<Option<String>>(13)?.is_some();
+            if let Some(heard_at) = heard_at.filter(|_| !is_aside) {
+                found.observed_at = heard_at.and_utc().trunc_subsecs(0);
+                found.timestamp = reported_at.unwrap_or(heard_at).and_utc().trunc_subsecs(0);
+            }
+            return Ok(Some(found));
         }
-        let id = host::Entity::find()
-            .filter(host::Column::Name.eq(host.as_str()))
-            .one(db)
-            .await?
-            .map(|row| row.id);
-        let Some(id) = id else { return Ok(None) };
-        let row = heartbeat::Entity::find()
-            .filter(heartbeat::Column::HostId.eq(id))
-            .order_by_desc(heartbeat::Column::TimestampUtc)
-            .order_by_desc(heartbeat::Column::Id)
-            .one(db)
-            .await?;
-        Ok(row.map(StoredHeartbeat::from))
+        let sql = format!(
+            "SELECT {COLUMNS} FROM {heartbeats} b WHERE b.host_id = (SELECT h.id FROM {} h WHERE h.name = ?) \
+             ORDER BY b.timestamp_utc DESC, b.id DESC LIMIT 1",
+            self.tables.hosts
+        );
+        let read = self.db.statement(&sql, [host.as_str().into()]);
+        let row = db.query_one_raw(read).await?;
+        row.map(|row| StoredHeartbeat::read(&row)).transpose()
     }
 }
 
-fn document(raw: &str, heartbeat: &Heartbeat) -> String {
-    let raw = raw.trim_start_matches('\u{feff}');
-    match serde_json::from_str::<serde::de::IgnoredAny>(raw) {
-        Ok(_) => raw.to_owned(),
-        Err(_) => heartbeat.raw.to_string(),
-    }
-}
-
-fn row(
-    host_id: i64,
-    stamp: NaiveDateTime,
-    heartbeat: &Heartbeat,
-    raw: &str,
-    now: NaiveDateTime,
-) -> heartbeat::ActiveModel {
-    let logoff = heartbeat.last_forced_logoff.as_ref();
-    let power = heartbeat.last_power_action.as_ref();
-    heartbeat::ActiveModel {
-        host_id: Set(host_id),
-        timestamp_utc: Set(stamp),
-        ready: Set(heartbeat.ready),
-        local_mode: Set(heartbeat.local_mode),
-        local_session: Set(heartbeat.local_session),
-        last_forced_logoff_ts: Set(logoff.and_then(|logoff| logoff.at).and_then(whole_seconds)),
-        last_forced_logoff_user: Set(logoff
-            .and_then(|logoff| logoff.user.as_deref())
-            .map(|user| cut(user, 128))),
-        last_power_action_ts: Set(power.and_then(|power| power.at).and_then(whole_seconds)),
-        last_power_action_mode: Set(power
-            .and_then(|power| power.mode.as_deref())
-            .map(|mode| cut(mode, 32))),
-        raw_json: Set(raw.to_owned()),
-        created_at: Set(now),
-        ..Default::default()
-    }
-}
-
-impl From<heartbeat::Model> for StoredHeartbeat {
-    fn from(row: heartbeat::Model) -> Self {
-        Self {
-            id: row.id,
-            timestamp: row.timestamp_utc.and_utc(),
-            observed_at: row.created_at.and_utc(),
-            ready: row.ready,
-            local_mode: row.local_mode,
-            local_session: row.local_session,
+impl StoredHeartbeat {
+    /// A row of [`COLUMNS`].
+    fn read(row: &QueryResult) -> Result<Self, DbErr> {
+        let stamp = |index: usize| {
+            row.try_get_by_index::<NaiveDateTime>(index)
+                .map(|at| at.and_utc())
+        };
+        let maybe = |index: usize| {
+            let at = row.try_get_by_index::<Option<NaiveDateTime>>(index);
+            at.map(|at| at.map(|at| at.and_utc()))
+        };
+        let raw: String = row.try_get_by_index(10)?;
+        Ok(Self {
+            id: row.try_get_by_index(0)?,
+            timestamp: stamp(1)?,
+            observed_at: stamp(2)?,
+            ready: row.try_get_by_index(3)?,
+            local_mode: row.try_get_by_index(4)?,
+            local_session: row.try_get_by_index(5)?,
             last_power: PowerMark {
-                timestamp: row.last_power_action_ts.map(|at| at.and_utc()),
-                mode: row.last_power_action_mode,
+                timestamp: maybe(6)?,
+                mode: row.try_get_by_index(7)?,
             },
             last_forced_logoff: LogoffMark {
-                timestamp: row.last_forced_logoff_ts.map(|at| at.and_utc()),
-                user: row.last_forced_logoff_user,
+                timestamp: maybe(8)?,
+                user: row.try_get_by_index(9)?,
             },
-            raw: serde_json::from_str(&row.raw_json).unwrap_or(Value::String(row.raw_json)),
-        }
+            raw: serde_json::from_str(&raw).unwrap_or(Value::String(raw)),
+        })
     }
-}
-
-/// Shared with the host's state, which keeps the same values with their microseconds.
-pub(crate) fn reported_at(heartbeat: &Heartbeat) -> Option<NaiveDateTime> {
-    heartbeat.reported_at.and_then(microseconds)
 }

@@ -1,15 +1,19 @@
 //! `lab_hosts`: one row per host, found by name.
 
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
 use chrono::NaiveDateTime;
 use lab_model::HostName;
-use sea_orm::QuerySelect as _;
-use sea_orm::sea_query::{Expr, OnConflict};
-use sea_orm::{
-    ActiveValue::Set, ColumnTrait as _, ConnectionTrait, DbErr, EntityTrait as _, QueryFilter as _,
-};
+use sea_orm::{ConnectionTrait as _, Value};
+use store_support::{DbErr, Tx};
 
+use crate::batch::{list, parts};
 use crate::columns::cut;
-use crate::entity::host;
+use crate::store::HeartbeatStore;
+
+/// More hosts than this are not remembered; there are ten thousand.
+const MAX_KNOWN: usize = 200_000;
 
 /// What the catalog says of a host, as far as `lab_hosts` keeps it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,57 +26,132 @@ pub struct HostRecord {
     pub mac: Option<String>,
 }
 
-/// Brings the host's row up to date, makes it when it is absent, and gives its id. `last_seen` is left alone
-/// when nothing was seen.
-pub(crate) async fn upsert(
-    tx: &impl ConnectionTrait,
-    record: &HostRecord,
-    last_seen: Option<NaiveDateTime>,
-    now: NaiveDateTime,
-) -> Result<i64, DbErr> {
-    let address = cut(&record.address, 255);
-    let mac = record.mac.as_deref().map(|mac| cut(mac, 32));
-    if let Some(id) = find(tx, &record.name).await? {
-        let mut update = host::Entity::update_many()
-            .col_expr(host::Column::Address, Expr::value(address))
-            .col_expr(host::Column::Mac, Expr::value(mac))
-            .col_expr(host::Column::UpdatedAt, Expr::value(now));
-        if let Some(last_seen) = last_seen {
-            update = update.col_expr(host::Column::LastSeen, Expr::value(last_seen));
+impl HostRecord {
+    pub(crate) fn cut(self) -> Self {
+        Self {
+            address: cut(&self.address, 255),
+            mac: self.mac.map(|mac| cut(&mac, 32)),
+            ..self
         }
-        update.filter(host::Column::Id.eq(id)).exec(tx).await?;
-        return Ok(id);
     }
-    let row = host::ActiveModel {
-        name: Set(record.name.as_str().to_owned()),
-        address: Set(address),
-        mac: Set(mac),
-        last_seen: Set(last_seen),
-        created_at: Set(now),
-        updated_at: Set(now),
-        ..Default::default()
-    };
-    // Another process may insert the same host at this moment; which of the two rows the driver's "last id" would
-    // mean then differs between databases, so the id is read.
-    host::Entity::insert(row)
-        .on_conflict(
-            OnConflict::column(host::Column::Name)
-                .do_nothing_on([host::Column::Id])
-                .to_owned(),
-        )
-        .try_insert()
-        .exec_without_returning(tx)
-        .await?;
-    let found = find(tx, &record.name).await?;
-    found.ok_or_else(|| DbErr::RecordNotFound(format!("lab_hosts row of {}", record.name)))
 }
 
-async fn find(tx: &impl ConnectionTrait, name: &HostName) -> Result<Option<i64>, DbErr> {
-    host::Entity::find()
-        .select_only()
-        .column(host::Column::Id)
-        .filter(host::Column::Name.eq(name.as_str()))
-        .into_tuple()
-        .one(tx)
-        .await
+/// Ids that were read from `lab_hosts` before, by name as it is written.
+#[derive(Debug, Default)]
+pub(crate) struct HostIds(Mutex<HashMap<String, i64>>);
+
+impl HostIds {
+    fn find(&self, name: &HostName) -> Option<i64> {
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        known.get(name.as_str()).copied()
+    }
+
+    /// To be called when they are committed.
+    pub(crate) fn learn(&self, found: Vec<(String, i64)>) {
+        if found.is_empty() {
+            return;
+        }
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() > MAX_KNOWN {
+            known.clear();
+        }
+        known.extend(found);
+    }
+
+    /// Somebody may have deleted hosts.
+    pub(crate) fn forget(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+}
+
+/// The ids of hosts, by the compared form of the name, and those of them that were not known before.
+pub(crate) struct Resolved {
+    pub(crate) ids: HashMap<String, i64>,
+    pub(crate) learnt: Vec<(String, i64)>,
+}
+
+/// Finds the hosts' ids, and makes rows for those who have none. Only these are inserted: an insert that meets a row
+/// uses up an id on MySQL.
+pub(crate) async fn resolve(
+    tx: &Tx<'_>,
+    store: &HeartbeatStore,
+    hosts: &[&HostRecord],
+    now: NaiveDateTime,
+) -> Result<Resolved, DbErr> {
+    let mut resolved = Resolved {
+        ids: HashMap::with_capacity(hosts.len()),
+        learnt: Vec::new(),
+    };
+    let mut unknown = Vec::new();
+    for host in hosts {
+        match store.ids.find(&host.name) {
+            Some(id) => _ = resolved.ids.insert(host.name.key().to_owned(), id),
+            None => unknown.push(*host),
+        }
+    }
+    find(tx, store, &mut unknown, &mut resolved).await?;
+    if unknown.is_empty() {
+        return Ok(resolved);
+    }
+    let rows = unknown.iter().map(|host| {
+        vec![
+            host.name.as_str().into(),
+            host.address.clone().into(),
+            host.mac.clone().into(),
+            now.into(),
+            now.into(),
+        ]
+    });
+    let insert = &store.sql.new_hosts;
+    insert
+        .run(tx, &store.db, store.limits.default_bytes(), rows.collect())
+        .await?;
+    // Another process may have inserted the same host at this moment; which of the two rows the driver's "last id"
+    // would mean then differs between databases, so the id is read.
+    find(tx, store, &mut unknown, &mut resolved).await?;
+    for host in unknown {
+        // A name that the table's collation takes for another's.
+        let sql = format!("SELECT id FROM {} WHERE name = ?", store.tables.hosts);
+        let read = store.db.statement(&sql, [host.name.as_str().into()]);
+        let row = tx.query_one_raw(read).await?;
+        let row = row.ok_or_else(|| DbErr::RecordNotFound(format!("row of the host {}", host.name)))?;
+        resolved
+            .ids
+            .insert(host.name.key().to_owned(), row.try_get_by_index(0)?);
+    }
+    Ok(resolved)
+}
+
+async fn find(
+    tx: &Tx<'_>,
+    store: &HeartbeatStore,
+    unknown: &mut Vec<&HostRecord>,
+    resolved: &mut Resolved,
+) -> Result<(), DbErr> {
+    let mut found: HashMap<String, i64> = HashMap::new();
+    for part in parts(unknown) {
+        let mut names: Vec<Value> = part.iter().map(|host| host.name.as_str().into()).collect();
+        let sql = format!(
+            "SELECT id, name FROM {} WHERE name IN ({})",
+            store.tables.hosts,
+            list(&mut names)
+        );
+        for row in tx.query_all_raw(store.db.statement(&sql, names)).await? {
+            let (id, name): (i64, String) = (row.try_get_by_index(0)?, row.try_get_by_index(1)?);
+            // The name as it is written wins over one in another case, which MySQL may find as well.
+            found.entry(name.to_lowercase()).or_insert(id);
+            found.insert(name, id);
+        }
+    }
+    unknown.retain(|host| {
+        let id = found
+            .get(host.name.as_str())
+            .or_else(|| found.get(host.name.key()));
+        if let Some(id) = id {
+            resolved.ids.insert(host.name.key().to_owned(), *id);
+            resolved.learnt.push((host.name.as_str().to_owned(), *id));
+        }
+        id.is_none()
+    });
+    Ok(())
 }

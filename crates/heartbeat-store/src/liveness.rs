@@ -138,8 +138,7 @@ fn by_age(
     let fresh = interval.saturating_mul(FRESH_POLLS).saturating_add(SLACK);
     let silent = interval.saturating_mul(SILENT_POLLS).saturating_add(SLACK);
     let heard = format!("it reported {} ago", words(age));
-    if state.failures_in_row > 0
-        && is_unreachable(state)
+    if is_unreachable(state)
         && let Some(why) = may_be_off(state, need)
     {
         return (Verdict::ExpectedOff, format!("{why}; {heard}"));
@@ -180,7 +179,8 @@ fn by_age(
 
 fn is_unreachable(state: &HostState) -> bool {
     let code = state.last_failure.as_ref().map(|failure| failure.code.as_str());
-    code.is_some_and(|code| UNREACHABLE.contains(&code))
+    // A look at a host that may be off is no failure.
+    code.is_some_and(|code| code == "off" || (state.failures_in_row > 0 && UNREACHABLE.contains(&code)))
 }
 
 fn may_be_off(state: &HostState, need: Need) -> Option<String> {

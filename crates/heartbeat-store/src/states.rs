@@ -1,19 +1,17 @@
 //! `ops_host_state`: one row per host, with what the last poll brought and how many failed since the last
 //! good one.
 
+use std::time::Duration;
+
 use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
 use lab_model::HostName;
-use labstation_commands::Heartbeat;
-use sea_orm::ActiveValue::Set;
-use sea_orm::sea_query::{Expr, ExprTrait as _, OnConflict};
-use sea_orm::{
-    ColumnTrait as _, ConnectionTrait, EntityTrait as _, QueryFilter as _, QueryOrder as _, QuerySelect as _,
-};
-use store_support::{DbErr, transaction};
+use sea_orm::{ConnectionTrait as _, QueryResult};
+use store_support::DbErr;
 
-use crate::columns::{cut, microseconds};
-use crate::entity::host_state::{ActiveModel, Column, Entity, Model};
-use crate::heartbeats;
+use crate::batch::{STATE_COLUMNS, StateRow};
+use crate::heartbeats::PowerMark;
+use crate::hosts::HostRecord;
+use crate::report::{PollOutcome, PollReport};
 use crate::store::{HeartbeatStore, HeartbeatStoreError};
 
 /// How many hosts a fleet view shows at most.
@@ -29,7 +27,7 @@ pub struct PollFailure {
 }
 
 /// How a host was last seen.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct HostState {
     /// The host's name in the form that is compared: lower case.
     pub host: String,
@@ -54,8 +52,19 @@ pub struct HostState {
     pub clock_offset: Option<TimeDelta>,
     /// When its guard last logged somebody off, by its own clock.
     pub last_forced_logoff_at: Option<DateTime<Utc>>,
-    /// Row id of the last report in `lab_host_heartbeat`.
+    /// Row id of the last stored report in `lab_host_heartbeat`; the last report had the same document, unless it was
+    /// set aside.
     pub last_heartbeat_id: Option<i64>,
+    /// When a row of its own was last stored for a report, or refused by the database, by our clock.
+    pub stored_at: Option<DateTime<Utc>>,
+    /// Why the document of the last report has no row.
+    pub set_aside: Option<String>,
+    /// The last power order the station knew of.
+    pub last_power: Option<PowerMark>,
+    /// When the host booted, by our clock.
+    pub booted_at: Option<DateTime<Utc>>,
+    /// How long the last good poll took.
+    pub took: Option<Duration>,
 }
 
 impl HeartbeatStore {
@@ -72,26 +81,20 @@ impl HeartbeatStore {
         text: &str,
         at: DateTime<Utc>,
     ) -> Result<(), HeartbeatStoreError> {
-        let at = microseconds(at).unwrap_or_default();
-        transaction(&self.db, |tx| {
-            Box::pin(async move {
-                ensure(&**tx, host, at).await?;
-                Entity::update_many()
-                    .col_expr(Column::LastAttemptAt, Expr::value(at))
-                    .col_expr(Column::FailuresInRow, Expr::col(Column::FailuresInRow).add(1))
-                    .col_expr(Column::LastErrorCode, Expr::value(cut(code, 64)))
-                    .col_expr(Column::LastError, Expr::value(cut(text, 512)))
-                    .col_expr(Column::UpdatedAt, Expr::value(at))
-                    .filter(Column::HostName.eq(host.key()))
-                    // Already a thousand million: more says nothing new, and the column would overflow.
-                    .filter(Column::FailuresInRow.lt(1_000_000_000))
-                    .exec(&**tx)
-                    .await?;
-                Ok::<_, DbErr>(())
-            })
-        })
-        .await
-        .map_err(HeartbeatStoreError::from("record a failed poll"))
+        let report = PollReport {
+            host: HostRecord {
+                name: host.clone(),
+                address: String::new(),
+                mac: None,
+            },
+            observed_at: at,
+            took: Duration::ZERO,
+            outcome: PollOutcome::Failed {
+                code: code.to_owned(),
+                text: text.to_owned(),
+            },
+        };
+        self.record_report(report).await.map(|_| ())
     }
 
     /// Gives the state of one host; `None` when it was never polled.
@@ -99,13 +102,16 @@ impl HeartbeatStore {
     /// # Errors
     /// [`HeartbeatStoreError`].
     pub async fn host_state(&self, host: &HostName) -> Result<Option<HostState>, HeartbeatStoreError> {
-        let read = Entity::find_by_id(host.key()).one(self.db.connection());
-        let row = self
-            .db
-            .bounded(read)
-            .await
-            .map_err(HeartbeatStoreError::from("read a host's state"))?;
-        Ok(row.map(HostState::from))
+        let sql = format!(
+            "SELECT {} FROM {} WHERE host_name = ?",
+            STATE_COLUMNS.join(", "),
+            self.tables.state
+        );
+        let read = self.db.statement(&sql, [host.key().into()]);
+        let row = self.db.bounded(self.db.connection().query_one_raw(read)).await;
+        row.and_then(|row| row.map(|row| StateRow::read(&row, self.db.backend())).transpose())
+            .map(|row| row.map(HostState::from))
+            .map_err(HeartbeatStoreError::from("read a host's state"))
     }
 
     /// Gives the state of every host that was ever polled, by name; at most 100,000.
@@ -113,92 +119,21 @@ impl HeartbeatStore {
     /// # Errors
     /// [`HeartbeatStoreError`].
     pub async fn host_states(&self) -> Result<Vec<HostState>, HeartbeatStoreError> {
-        let read = Entity::find()
-            .order_by_asc(Column::HostName)
-            .limit(MAX_HOSTS)
-            .all(self.db.connection());
-        let rows = self
-            .db
-            .bounded(read)
-            .await
-            .map_err(HeartbeatStoreError::from("read the hosts' states"))?;
-        Ok(rows.into_iter().map(HostState::from).collect())
+        let sql = format!(
+            "SELECT {} FROM {} ORDER BY host_name LIMIT {MAX_HOSTS}",
+            STATE_COLUMNS.join(", "),
+            self.tables.state
+        );
+        let read = self.db.statement(&sql, []);
+        let rows = self.db.bounded(self.db.connection().query_all_raw(read)).await;
+        let state = |row: &QueryResult| StateRow::read(row, self.db.backend()).map(HostState::from);
+        rows.and_then(|rows| rows.iter().map(state).collect::<Result<Vec<_>, DbErr>>())
+            .map_err(HeartbeatStoreError::from("read the hosts' states"))
     }
 }
 
-/// Stores what a good poll brought.
-pub(crate) async fn succeeded(
-    tx: &impl ConnectionTrait,
-    host: &HostName,
-    heartbeat: &Heartbeat,
-    heartbeat_id: i64,
-    observed_at: DateTime<Utc>,
-) -> Result<(), DbErr> {
-    let at = microseconds(observed_at).unwrap_or_default();
-    let reported_at = heartbeats::reported_at(heartbeat);
-    let offset = heartbeat
-        .reported_at
-        .map(|reported| (reported - observed_at).num_milliseconds());
-    let logoff = heartbeat
-        .last_forced_logoff
-        .as_ref()
-        .and_then(|logoff| logoff.at)
-        .and_then(microseconds);
-    ensure(tx, host, at).await?;
-    let row = ActiveModel {
-        host_name: Set(host.key().to_owned()),
-        last_attempt_at: Set(Some(at)),
-        last_success_at: Set(Some(at)),
-        failures_in_row: Set(0),
-        last_error_code: Set(None),
-        last_error: Set(None),
-        ready: Set(heartbeat.ready),
-        local_mode: Set(heartbeat.local_mode),
-        local_session: Set(heartbeat.local_session),
-        reported_at: Set(reported_at),
-        clock_offset_ms: Set(offset),
-        last_forced_logoff_ts: Set(logoff),
-        last_heartbeat_id: Set(Some(heartbeat_id)),
-        updated_at: Set(at),
-    };
-    Entity::update_many()
-        .set(row)
-        .filter(Column::HostName.eq(host.key()))
-        .exec(tx)
-        .await?;
-    Ok(())
-}
-
-/// Makes the host's row when it is absent.
-async fn ensure(tx: &impl ConnectionTrait, host: &HostName, at: NaiveDateTime) -> Result<(), DbErr> {
-    let known = Entity::find_by_id(host.key())
-        .select_only()
-        .column(Column::HostName)
-        .into_tuple::<String>()
-        .one(tx);
-    if known.await?.is_some() {
-        return Ok(());
-    }
-    let row = ActiveModel {
-        host_name: Set(host.key().to_owned()),
-        failures_in_row: Set(0),
-        updated_at: Set(at),
-        ..Default::default()
-    };
-    Entity::insert(row)
-        .on_conflict(
-            OnConflict::column(Column::HostName)
-                .do_nothing_on([Column::HostName])
-                .to_owned(),
-        )
-        .try_insert()
-        .exec_without_returning(tx)
-        .await?;
-    Ok(())
-}
-
-impl From<Model> for HostState {
-    fn from(row: Model) -> Self {
+impl From<StateRow> for HostState {
+    fn from(row: StateRow) -> Self {
         let utc = |at: Option<NaiveDateTime>| at.map(|at| at.and_utc());
         Self {
             host: row.host_name,
@@ -216,6 +151,17 @@ impl From<Model> for HostState {
             clock_offset: row.clock_offset_ms.and_then(TimeDelta::try_milliseconds),
             last_forced_logoff_at: utc(row.last_forced_logoff_ts),
             last_heartbeat_id: row.last_heartbeat_id,
+            stored_at: utc(row.stored_at),
+            set_aside: row.set_aside,
+            last_power: (row.power_at.is_some() || row.power_mode.is_some()).then(|| PowerMark {
+                timestamp: utc(row.power_at),
+                mode: row.power_mode,
+            }),
+            booted_at: utc(row.booted_at),
+            took: row
+                .took_ms
+                .and_then(|ms| u64::try_from(ms).ok())
+                .map(Duration::from_millis),
         }
     }
 }

@@ -1,18 +1,51 @@
 //! The store itself, and what stops its calls.
 
+use std::sync::Arc;
+
 use store_support::{Database, DbErr, DbFault, classify};
+
+use crate::batch::{LimitsCell, Statements};
+use crate::hosts::HostIds;
+use crate::report::Keep;
+use crate::tables::{TablePrefix, Tables};
 
 /// Keeps heartbeats, events and the state of each host. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct HeartbeatStore {
     pub(crate) db: Database,
+    pub(crate) tables: Arc<Tables>,
+    pub(crate) sql: Arc<Statements>,
+    pub(crate) ids: Arc<HostIds>,
+    pub(crate) limits: LimitsCell,
+    pub(crate) keep: Keep,
 }
 
 impl HeartbeatStore {
     /// Works on a database that was migrated.
     #[must_use]
     pub fn new(db: Database) -> Self {
-        Self { db }
+        Self::with_tables(db, &TablePrefix::default())
+    }
+
+    /// Works on tables under a prefix of their own, which [`schema::install`](crate::schema::install) made.
+    #[must_use]
+    pub fn with_tables(db: Database, prefix: &TablePrefix) -> Self {
+        let tables = Tables::of(prefix);
+        Self {
+            sql: Arc::new(Statements::of(db.backend(), &tables)),
+            tables: Arc::new(tables),
+            ids: Arc::default(),
+            limits: LimitsCell::default(),
+            keep: Keep::Every,
+            db,
+        }
+    }
+
+    /// Which reports that are recorded one by one become a row; without this, every one. A
+    /// [`Recorder`](crate::Recorder) has a setting of its own.
+    #[must_use]
+    pub fn keeping(self, keep: Keep) -> Self {
+        Self { keep, ..self }
     }
 }
 

@@ -188,12 +188,15 @@ impl Drop for Gauge<'_> {
     }
 }
 
-/// Effects kept per host. A load run forgets nothing that a test would ask for, and memory stays bounded.
-const LOG_LIMIT: usize = 20_000;
+/// Effects kept per host, unless its farm says otherwise: more than a test would ask for, and memory stays bounded.
+pub(crate) const LOG_LIMIT: usize = 20_000;
 
 /// The effect log of one host.
-#[derive(Debug, Default)]
-pub(crate) struct EffectLog(Mutex<LogInner>);
+#[derive(Debug)]
+pub(crate) struct EffectLog {
+    limit: usize,
+    kept: Mutex<LogInner>,
+}
 
 #[derive(Debug, Default)]
 struct LogInner {
@@ -203,14 +206,22 @@ struct LogInner {
 }
 
 impl EffectLog {
+    /// A log that keeps the last `limit` entries.
+    pub(crate) fn new(limit: usize) -> Self {
+        Self {
+            limit: limit.max(1),
+            kept: Mutex::default(),
+        }
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, LogInner> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Appends an entry and returns its handle for [`Self::set_exit_code`].
     pub(crate) fn add(&self, at: DateTime<Utc>, what: EffectKind) -> u64 {
         let mut log = self.lock();
-        if log.entries.len() == LOG_LIMIT {
+        if log.entries.len() >= self.limit {
             log.entries.pop_front();
             log.dropped += 1;
         }

@@ -5,7 +5,7 @@ mod packet;
 mod power;
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -18,11 +18,12 @@ use tokio_util::task::TaskTracker;
 
 use crate::certificates::{Authority, CertificateError, Identity, Subject};
 use crate::clock::SimClock;
-use crate::effects::{Counters, EffectKind, EffectLog};
+use crate::effects::{Counters, EffectKind, EffectLog, LOG_LIMIT};
 use crate::farm::StartError;
 use crate::faults::{Fault, FaultBoard};
 use crate::spec::{HostSpec, TlsIdentity};
 use crate::station::{Moment, Station};
+use crate::wildcard::{Behind, Door};
 use crate::wsman::Shells;
 
 pub use control::SimHost;
@@ -42,6 +43,9 @@ pub enum PowerState {
     /// On its way down; requests get 503 until the ports close.
     ShuttingDown,
 }
+
+/// Orders that wait for the power task at most.
+const ORDERS: usize = 64;
 
 /// What a host gets from its farm.
 pub(crate) struct Common {
@@ -63,7 +67,11 @@ pub(crate) struct Inner {
     authority: Arc<Authority>,
     identities: Mutex<Vec<(IdentityKind, Arc<Identity>)>>,
     pub(crate) power: watch::Sender<PowerState>,
-    orders: mpsc::Sender<Order>,
+    orders: OnceLock<mpsc::Sender<Order>>,
+    /// The power task of a host behind a wildcard listener, until its first order: most hosts never get one.
+    parked: Mutex<Option<power::Parked>>,
+    /// Set for a host behind a wildcard listener.
+    behind: Option<Behind>,
     state: Mutex<HostState>,
     pub(crate) faults: FaultBoard,
     pub(crate) effects: EffectLog,
@@ -99,6 +107,21 @@ pub(crate) enum ServiceStage {
     Up,
 }
 
+/// Starts one host behind a wildcard listener: nothing is bound and no task runs until somebody moves it.
+pub(crate) async fn start_behind(spec: HostSpec, common: Common, behind: Behind) -> SimHost {
+    let at = |port| SocketAddr::from((spec.address, port));
+    let ports = Ports {
+        http: at(spec.http_port),
+        https: spec.https_port.map(at),
+        wol: at(spec.wol_port),
+    };
+    let limit = behind.effects_kept();
+    let inner = Arc::new(Inner::new(spec, &common, ports, Some(behind), limit));
+    let machine = power::Machine::new(Arc::clone(&inner), None, None, common.rng, common.stop);
+    power::Parked::park(machine, common.tasks).await;
+    SimHost::new(inner)
+}
+
 /// Starts one host: binds its wake port, settles its WinRM ports, and spawns its power task.
 pub(crate) async fn start(spec: HostSpec, common: Common) -> Result<SimHost, StartError> {
     // Both sockets are held until both ports are chosen: the system could give the first one away twice.
@@ -124,36 +147,31 @@ pub(crate) async fn start(spec: HostSpec, common: Common) -> Result<SimHost, Sta
         .as_ref()
         .map_or(Ok(wol_wanted), UdpSocket::local_addr)
         .map_err(bind_error)?;
-    let (orders, orders_receiver) = mpsc::channel(64);
-    let computer = spec.name.to_uppercase();
-    let station = Station::new(&spec, &computer, common.heartbeat_every);
-    let inner = Arc::new(Inner {
-        http,
-        https,
-        wol,
-        clock: common.clock,
-        authority: common.authority,
-        identities: Mutex::default(),
-        power: watch::Sender::new(PowerState::Off),
-        orders,
-        state: Mutex::new(HostState {
-            boots: 0,
-            booted_at: None,
-            hibernated: false,
-            computer,
-            another_machine: false,
-            opening: None,
-            station,
-            shells: Shells::default(),
-        }),
-        faults: FaultBoard::default(),
-        effects: EffectLog::default(),
-        counts: Counters::default(),
+    let (orders, orders_receiver) = mpsc::channel(ORDERS);
+    let inner = Arc::new(Inner::new(
         spec,
-    });
-    let machine = power::Machine::new(Arc::clone(&inner), udp, orders_receiver, common.rng, common.stop);
+        &common,
+        Ports { http, https, wol },
+        None,
+        LOG_LIMIT,
+    ));
+    inner.orders.get_or_init(|| orders);
+    let machine = power::Machine::new(
+        Arc::clone(&inner),
+        udp,
+        Some(orders_receiver),
+        common.rng,
+        common.stop,
+    );
     common.tasks.spawn(machine.run());
     Ok(SimHost::new(inner))
+}
+
+/// Where a host listens.
+struct Ports {
+    http: SocketAddr,
+    https: Option<SocketAddr>,
+    wol: SocketAddr,
 }
 
 /// Chooses a port once, so that a host keeps it over reboots.
@@ -173,6 +191,49 @@ fn settle_port(spec: &HostSpec, port: u16, which: &str) -> Result<(SocketAddr, T
 }
 
 impl Inner {
+    fn new(spec: HostSpec, common: &Common, ports: Ports, behind: Option<Behind>, effects: usize) -> Self {
+        let computer = spec.name.to_uppercase();
+        let station = Station::new(&spec, &computer, common.heartbeat_every);
+        Self {
+            http: ports.http,
+            https: ports.https,
+            wol: ports.wol,
+            clock: common.clock,
+            authority: Arc::clone(&common.authority),
+            identities: Mutex::default(),
+            power: watch::Sender::new(PowerState::Off),
+            orders: OnceLock::new(),
+            parked: Mutex::default(),
+            behind,
+            state: Mutex::new(HostState {
+                boots: 0,
+                booted_at: None,
+                hibernated: false,
+                computer,
+                another_machine: false,
+                opening: None,
+                station,
+                shells: Shells::default(),
+            }),
+            faults: FaultBoard::default(),
+            effects: EffectLog::new(effects),
+            counts: Counters::default(),
+            spec,
+        }
+    }
+
+    /// The door of a host behind a wildcard listener.
+    pub(crate) fn door(&self) -> Option<&Door> {
+        self.behind.as_ref().map(Behind::door)
+    }
+
+    /// Tells a farm that keeps it who was asked for what.
+    pub(crate) fn asked(&self, line: &str) {
+        if let Some(behind) = &self.behind {
+            behind.asked(line);
+        }
+    }
+
     pub(crate) fn lock(&self) -> MutexGuard<'_, HostState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -197,9 +258,24 @@ impl Inner {
 
     /// Hands an order to the power task. A full queue means that it is stopping anyway.
     pub(crate) fn order(&self, order: Order) {
-        if self.orders.try_send(order).is_err() {
+        {
+            // Held until the channel is there, so that a second order at the same moment finds it.
+            let mut parked = self.parked.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(parked) = parked.take() {
+                let (orders, receiver) = mpsc::channel(ORDERS);
+                self.orders.get_or_init(|| orders);
+                parked.run(receiver);
+            }
+        }
+        let sent = self.orders.get().map(|orders| orders.try_send(order));
+        if !matches!(sent, Some(Ok(()))) {
             tracing::debug!(host.name = %self.spec.name, "power order dropped");
         }
+    }
+
+    /// Takes the parked power task, which holds this host in turn.
+    pub(crate) fn take_parked(&self) -> Option<power::Parked> {
+        self.parked.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     pub(crate) fn stage(&self) -> ServiceStage {
@@ -234,6 +310,10 @@ impl Inner {
     }
 
     fn identity_of(&self, kind: IdentityKind) -> Result<Arc<Identity>, CertificateError> {
+        let shared = self.behind.as_ref().and_then(Behind::identity);
+        if let (IdentityKind::Own, Some(shared)) = (kind, shared) {
+            return Ok(Arc::clone(shared));
+        }
         let mut identities = self.identities.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, found)) = identities.iter().find(|(k, _)| *k == kind) {
             return Ok(Arc::clone(found));

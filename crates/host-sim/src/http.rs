@@ -5,4 +5,4 @@ mod listener;
 mod service;
 mod wire;
 
-pub(crate) use listener::Listeners;
+pub(crate) use listener::{ByAddress, Listeners, accept_for_all, listen};

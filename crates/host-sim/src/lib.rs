@@ -1,7 +1,8 @@
 //! A Lab Station host that can be believed: WinRM over HTTP and HTTPS, a machine that boots on a magic packet,
 //! the `LabStation.exe` commands with their files, faults on demand, and an exact log of every effect.
 //!
-//! A [`Farm`] serves many hosts in one process, each on its own loopback address. It exists for tests, demonstrations
+//! A [`Farm`] serves many hosts in one process, each on its own loopback address; ten thousand and more behind one
+//! [`Wildcard`] listener inside a network namespace. It exists for tests, demonstrations
 //! and load runs, and it shares no code with the client it is used to test: the NTLM acceptor, SPNEGO, the framing of
 //! sealed messages and the SOAP are its own. It is not a Windows machine: behind the shell there are a handful of
 //! programs, a few files and nothing else, and Kerberos and CredSSP are not spoken: for Kerberos there is [`realm`], which
@@ -31,6 +32,8 @@ mod spec;
 
 mod farm;
 mod host;
+mod journal;
+mod wildcard;
 
 mod certificates;
 mod clock;
@@ -49,8 +52,10 @@ pub use effects::{Cause, Counts, Effect, EffectKind};
 pub use farm::{Farm, FarmOptions, StartError};
 pub use faults::{At, Fault};
 pub use host::{PowerState, SimHost};
+pub use journal::Asked;
 pub use script::{Program, Step};
 pub use spec::{
     AuthPolicy, BootTimes, CbtLevel, CommandDurations, DoneStyle, HostSpec, Quotas, StationSpec, TlsIdentity,
 };
 pub use station::{argv, paths};
+pub use wildcard::{Totals, Wildcard};

@@ -2,12 +2,14 @@
 
 mod builtins;
 mod cmdline;
+mod curl;
 mod documents;
 mod files;
 mod json;
 mod labstation;
 mod powershell;
 mod programs;
+mod watch;
 
 pub use cmdline::argv;
 pub use files::paths;
@@ -188,6 +190,20 @@ impl Station {
             .filter(|s| !self.is_lab_user(&s.user))
             .cloned()
             .collect()
+    }
+
+    /// The session guard sends a user off, as it does when a reservation begins; false if he was not on.
+    pub(crate) fn send_off(&mut self, user: &str, moment: Moment) -> bool {
+        self.catch_up(moment);
+        let session = self
+            .sessions
+            .iter()
+            .find(|s| s.user.eq_ignore_ascii_case(user))
+            .cloned();
+        if let Some(session) = &session {
+            self.force_logoff(session, 30, "This computer is needed", moment);
+        }
+        session.is_some()
     }
 
     /// Logs a session off against the user's will: one line in the event file, and the operation record.

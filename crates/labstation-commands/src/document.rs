@@ -106,6 +106,8 @@ impl fmt::Display for SchemaVersion {
 /// A document's object, and what was odd about its text.
 pub(crate) struct Document {
     pub(crate) value: Value,
+    /// The same as strict JSON: as it came, where it was that.
+    pub(crate) text: String,
     pub(crate) warnings: Vec<String>,
 }
 
@@ -126,14 +128,20 @@ impl Document {
         if text.is_empty() {
             return Err(HeartbeatError::Empty);
         }
-        let value = parse(text)?;
+        let (value, text) = parse_strictly(text)?;
         if value.is_object() {
-            return Ok(Self { value, warnings });
+            let text = text.into_owned();
+            return Ok(Self {
+                value,
+                text,
+                warnings,
+            });
         }
         // An empty map is written as an empty list, also at the top.
         if value.as_array().is_some_and(Vec::is_empty) {
             return Ok(Self {
                 value: Value::Object(serde_json::Map::new()),
+                text: "{}".to_owned(),
                 warnings,
             });
         }
@@ -162,38 +170,76 @@ fn utf16(bytes: &[u8], unit: fn([u8; 2]) -> u16) -> Option<String> {
 }
 
 pub(crate) fn parse(text: &str) -> Result<Value, HeartbeatError> {
-    serde_json::from_str(&escape_controls(text)).map_err(|source| HeartbeatError::NotJson {
-        line: source.line(),
-        column: source.column(),
-        source,
-    })
+    parse_strictly(text).map(|(value, _)| value)
 }
 
-/// The station escapes only some control characters in its strings; JSON wants all of them escaped.
-fn escape_controls(text: &str) -> Cow<'_, str> {
-    let mut escaped: Option<String> = None;
-    let (mut in_string, mut after_backslash) = (false, false);
-    for (at, c) in text.char_indices() {
-        let raw_control = in_string && c < ' ';
-        if raw_control {
-            let escaped = escaped.get_or_insert_with(|| text[..at].to_owned());
-            // A backslash before it would otherwise take the new one.
-            let code = u32::from(c);
-            escaped.push_str(&if after_backslash {
-                format!("\\\\u{code:04x}")
-            } else {
-                format!("\\u{code:04x}")
-            });
-        } else if let Some(escaped) = &mut escaped {
-            escaped.push(c);
-        }
-        match c {
-            '"' if !after_backslash => in_string = !in_string,
-            _ => {}
-        }
-        after_backslash = in_string && c == '\\' && !after_backslash;
+/// The value of a text, and the text as strict JSON. Most texts are that; the others are mended and parsed again.
+fn parse_strictly(text: &str) -> Result<(Value, Cow<'_, str>), HeartbeatError> {
+    if let Ok(value) = serde_json::from_str(text) {
+        return Ok((value, Cow::Borrowed(text)));
     }
-    escaped.map_or(Cow::Borrowed(text), Cow::Owned)
+    let mended = mended(text);
+    match serde_json::from_str(&mended) {
+        Ok(value) => Ok((value, Cow::Owned(mended))),
+        Err(source) => Err(HeartbeatError::NotJson {
+            line: source.line(),
+            column: source.column(),
+            source,
+        }),
+    }
+}
+
+/// The station escapes only some control characters in its strings, where JSON wants all of them escaped; and half of a
+/// surrogate pair, which a text cut to length may end with, is no character.
+fn mended(text: &str) -> String {
+    let mut mended = String::with_capacity(text.len() + 64);
+    let (mut rest, mut in_string) = (text, false);
+    while let Some(c) = rest.chars().next() {
+        let mut taken = c.len_utf8();
+        match c {
+            '\\' if in_string => taken = mend_escape(rest, &mut mended),
+            '"' => {
+                in_string = !in_string;
+                mended.push(c);
+            }
+            '\0'..' ' if in_string => mended.push_str(&format!("\\u{:04x}", u32::from(c))),
+            _ => mended.push(c),
+        }
+        rest = &rest[taken..];
+    }
+    mended
+}
+
+/// Copies what the backslash at the beginning of `rest` begins; gives how many bytes of `rest` that was.
+fn mend_escape(rest: &str, mended: &mut String) -> usize {
+    let as_it_is = |length: usize, mended: &mut String| {
+        mended.push_str(&rest[..length]);
+        length
+    };
+    match rest[1..].chars().next() {
+        // The backslash stands for itself, and the raw character comes next.
+        Some('\0'..' ') => {
+            mended.push_str("\\\\");
+            1
+        }
+        Some('u') => match (escaped_unit(rest), rest.get(6..).and_then(escaped_unit)) {
+            (Some(0xd800..0xdc00), Some(0xdc00..0xe000)) => as_it_is(12, mended),
+            (Some(0xd800..0xe000), _) => {
+                mended.push_str("\\ufffd");
+                6
+            }
+            _ => as_it_is(2, mended),
+        },
+        Some(other) => as_it_is(1 + other.len_utf8(), mended),
+        None => as_it_is(1, mended),
+    }
+}
+
+/// The UTF-16 unit of `\uXXXX` at the beginning of a text.
+fn escaped_unit(text: &str) -> Option<u16> {
+    let digits = text.strip_prefix("\\u")?.get(..4)?;
+    let is_hex = digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+    is_hex.then(|| u16::from_str_radix(digits, 16).ok())?
 }
 
 fn kind_of(value: &Value) -> &'static str {
@@ -307,8 +353,33 @@ mod tests {
 
     #[test]
     fn valid_json_is_left_as_it_is() {
-        let text = "{\r\n \"a\": \"\\u0001 \\\\\", \"b\": [\"\\\"\"]\n}";
-        assert!(matches!(escape_controls(text), Cow::Borrowed(same) if same == text));
+        let text = "{\r\n \"a\": \"\\u0001 \\\\ \\ud83d\\ude00\", \"b\": [\"\\\"\"]\n}";
+        assert!(matches!(parse_strictly(text).unwrap().1, Cow::Borrowed(same) if same == text));
+        assert_eq!(mended(text), text);
+    }
+
+    #[test]
+    fn half_a_surrogate_pair_is_replaced() {
+        let read = |text: &str| parse(text).unwrap();
+        assert_eq!(read(r#"{"a":"x\ud83d"}"#), json!({"a": "x\u{fffd}"}));
+        assert_eq!(
+            read(r#"{"a":"\ude00y\\ud83d"}"#),
+            json!({"a": "\u{fffd}y\\ud83d"})
+        );
+        assert_eq!(
+            read(r#"{"a":"\ud83d\ud83d\ude00"}"#),
+            json!({"a": "\u{fffd}\u{1f600}"})
+        );
+        assert!(parse(r#"{"a":"\uzzzz"}"#).is_err());
+        assert!(parse("{\"a\":\"\\").is_err());
+    }
+
+    #[test]
+    fn of_a_key_that_comes_twice_the_last_one_counts() {
+        assert_eq!(
+            parse(r#"{"ready":true,"ready":false}"#).unwrap(),
+            json!({"ready": false})
+        );
     }
 
     #[test]

@@ -69,13 +69,13 @@ pub fn last_event(bytes: &[u8]) -> Option<Event> {
     parse_events(bytes).events.pop()
 }
 
-enum Line {
+pub(crate) enum Line {
     Blank,
     Event(Box<Event>),
     Bad,
 }
 
-fn parse_line(line: &str) -> Line {
+pub(crate) fn parse_line(line: &str) -> Line {
     let line = line.trim_matches(|c: char| c.is_whitespace() || c == '\0');
     if line.is_empty() {
         return Line::Blank;

@@ -52,7 +52,20 @@ pub struct Heartbeat {
 /// [`HeartbeatError`] only when there is no object to be had; [`HeartbeatError::Empty`] is worth a second
 /// reading, since stations replace the file.
 pub fn parse_heartbeat(bytes: &[u8]) -> Result<Heartbeat, HeartbeatError> {
-    let Document { value, mut warnings } = Document::read(bytes)?;
+    parse_heartbeat_document(bytes).map(|(heartbeat, _)| heartbeat)
+}
+
+/// The same, and the document as strict JSON for those who keep it: as it came, without byte order mark and blanks
+/// around it, where it was that; mended where it was not.
+///
+/// # Errors
+/// As for [`parse_heartbeat`].
+pub fn parse_heartbeat_document(bytes: &[u8]) -> Result<(Heartbeat, String), HeartbeatError> {
+    let Document {
+        value,
+        text,
+        mut warnings,
+    } = Document::read(bytes)?;
     let document = Node::root(&value);
     let status = document.get("status");
     let schema = SchemaVersion::read(document);
@@ -65,7 +78,7 @@ pub fn parse_heartbeat(bytes: &[u8]) -> Result<Heartbeat, HeartbeatError> {
     if records.ready.is_none() {
         warnings.push("summary.ready is absent or unreadable".to_owned());
     }
-    Ok(Heartbeat {
+    let heartbeat = Heartbeat {
         reported_at,
         schema,
         host: document.get("host").text(),
@@ -83,5 +96,6 @@ pub fn parse_heartbeat(bytes: &[u8]) -> Result<Heartbeat, HeartbeatError> {
         armed_count: records.armed_count,
         warnings,
         raw: value,
-    })
+    };
+    Ok((heartbeat, text))
 }

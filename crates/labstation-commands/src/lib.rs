@@ -30,7 +30,9 @@ mod exit;
 mod line;
 mod path;
 
+mod cursor;
 mod document;
+mod encoding;
 mod events;
 mod heartbeat;
 mod os_facts;
@@ -44,12 +46,16 @@ pub use command::{
     GuardOptions, PowerMode, PowerOptions, PrepareOptions, ReleaseOptions, ServiceAction, StationCommand,
 };
 pub use exit::{ExitMeaning, meaning_of};
-pub use line::{CommandLine, LineError, raw_command_line, read_file, station_exe_line};
+pub use line::{
+    CURL_CANNOT_OPEN, CURL_PAST_END, CommandLine, LineError, content_length, raw_command_line, read_file,
+    read_file_from, read_file_length, station_exe_line,
+};
 pub use path::{PathError, check_path};
 
+pub use cursor::{Anchor, EventBatch, EventCursor, FirstSight, LINE_LIMIT, PIECE_LENGTH, Piece, Resync};
 pub use document::{DOCUMENT_LIMIT, HeartbeatError, SchemaVersion};
 pub use events::{Event, Events, last_event, parse_events};
-pub use heartbeat::{Heartbeat, parse_heartbeat};
+pub use heartbeat::{Heartbeat, parse_heartbeat, parse_heartbeat_document};
 pub use os_facts::{OsFacts, OsFactsError, parse_cim_datetime};
 pub use records::{ForcedLogoff, NicPower, OperationRecord, PowerAction, ReleaseRecord};
 pub use stamp::parse_stamp;

@@ -2,10 +2,12 @@
 
 use crate::argument::{ArgumentError, check_text};
 use crate::command::StationCommand;
-use crate::path::{PathError, check_path};
+use crate::path::{PathError, check_path, file_url};
 
 /// Windows' own, by its full path: what else is called `cmd` on a host is not asked.
 const CMD: &str = r"C:\Windows\System32\cmd.exe";
+/// Part of Windows since Windows 10 1803 and Server 2019.
+const CURL: &str = r"C:\Windows\System32\curl.exe";
 /// Source: `cmd.exe` refuses longer lines; starting a program directly would allow 32767.
 const MAX_LINE: usize = 8191;
 
@@ -71,6 +73,59 @@ pub fn read_file(path: &str) -> Result<CommandLine, PathError> {
     Ok(CommandLine {
         program: CMD.to_owned(),
         args,
+    })
+}
+
+/// The line that prints `length` bytes of a file of the host from `offset` on, or as many as there are, with one cheap
+/// process: `curl.exe`, which reads local files too and is part of Windows since Windows 10 1803 and Server 2019.
+///
+/// It ends with 0 also where the file has exactly `offset` bytes; with [`CURL_PAST_END`] where it has fewer, and with
+/// [`CURL_CANNOT_OPEN`] where there is none. Anything else says that this host cannot do it.
+///
+/// # Errors
+/// [`PathError`], naming the path: also [`PathError::NoUrl`] for a path that `type` would read.
+pub fn read_file_from(path: &str, offset: u64, length: u64) -> Result<CommandLine, PathError> {
+    let last = offset.saturating_add(length.max(1) - 1);
+    curl(path, &["-r", &format!("{offset}-{last}")])
+}
+
+/// The line that prints the length of a file of the host, in the form of an HTTP header: see [`content_length`]. Ends
+/// as [`read_file_from`] does.
+///
+/// # Errors
+/// As for [`read_file_from`].
+pub fn read_file_length(path: &str) -> Result<CommandLine, PathError> {
+    curl(path, &["-I"])
+}
+
+/// Exit code of `curl`: the file is shorter than the place asked for.
+pub const CURL_PAST_END: i32 = 36;
+/// Exit code of `curl`: the file is not there, or not to be opened.
+pub const CURL_CANNOT_OPEN: i32 = 37;
+
+/// Reads what [`read_file_length`] prints.
+#[must_use]
+pub fn content_length(output: &[u8]) -> Option<u64> {
+    let text = std::str::from_utf8(output).ok()?;
+    text.lines().find_map(|line| {
+        let (name, value) = line.split_once(':')?;
+        let is_length = name.trim().eq_ignore_ascii_case("content-length");
+        is_length.then(|| value.trim().parse().ok())?
+    })
+}
+
+fn curl(path: &str, what: &[&str]) -> Result<CommandLine, PathError> {
+    // `-q` first: no settings of the account. Nothing but files is ever asked for.
+    let args = ["-q", "-s", "-S", "-g", "--proto", "=file"];
+    let url = file_url(path)?;
+    Ok(CommandLine {
+        program: CURL.to_owned(),
+        args: args
+            .iter()
+            .chain(what)
+            .map(|&arg| arg.to_owned())
+            .chain([url])
+            .collect(),
     })
 }
 

@@ -41,6 +41,25 @@ pub enum PathError {
         /// The path given.
         path: String,
     },
+    /// The path is a good one, but has no URL that is safe on a command line.
+    #[error("{path:?} cannot be written as a URL on a command line")]
+    NoUrl {
+        /// The path given.
+        path: String,
+    },
+}
+
+/// The URL of a file on a host. `%` begins a variable for `cmd.exe` wherever a second one follows, so a path may have
+/// one blank and nothing else that a URL writes with `%`; a share of another host has no URL here.
+pub(crate) fn file_url(path: &str) -> Result<String, PathError> {
+    let path = check_path(path)?;
+    let plain =
+        |c: char| c.is_ascii_alphanumeric() || matches!(c, '\\' | '.' | '-' | '_' | '~' | '$' | '@' | ' ');
+    let is_plain = path.chars().skip(2).all(plain) && path.chars().filter(|c| *c == ' ').count() < 2;
+    if path.starts_with('\\') || !is_plain {
+        return Err(PathError::NoUrl { path });
+    }
+    Ok(format!("file:///{}", path.replace('\\', "/").replace(' ', "%20")))
 }
 
 /// Checks the path of a file on a host and gives it back in one spelling: single backslashes, no blanks

@@ -50,7 +50,9 @@ pub struct Status {
 /// # Errors
 /// [`HeartbeatError`] only when there is no object to be had.
 pub fn parse_status(bytes: &[u8]) -> Result<Status, HeartbeatError> {
-    let Document { value, mut warnings } = Document::read(bytes)?;
+    let Document {
+        value, mut warnings, ..
+    } = Document::read(bytes)?;
     let document = Node::root(&value);
     let sessions = document.get("sessions");
     let schema = SchemaVersion::read(document);

@@ -6,6 +6,7 @@
 
 mod command_line;
 mod credentials;
+mod descriptors;
 mod escaped;
 mod health;
 pub mod http;

@@ -44,6 +44,11 @@ impl SiteHandle {
     ) -> Self {
         let (sender, receiver) = watch::channel(None);
         let settings = Arc::new(settings);
+        if let Some(problem) =
+            crate::descriptors::ensure(catalog.hosts().len(), settings.database_connections)
+        {
+            tracing::error!("{problem}");
+        }
         let catalog = SharedCatalog::new(catalog);
         let handle = Self {
             settings: Arc::clone(&settings),
@@ -152,7 +157,7 @@ impl Site {
             Arc::new(credentials.clone()),
         );
         let reservations = ReservationStore::new(database.clone());
-        let heartbeats = HeartbeatStore::new(database.clone());
+        let heartbeats = HeartbeatStore::new(database.clone()).keeping(settings.heartbeats.keep);
         let calls = CallJournal::new(database.clone());
         let access = &settings.api.access;
         let calls = match settings.api.secret.as_ref().or(access.internal_token.as_ref()) {

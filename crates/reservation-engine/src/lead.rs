@@ -230,4 +230,17 @@ mod tests {
         tokio::time::advance(REFRESH_EVERY).await;
         assert_eq!(leads.stale(hosts.iter()), hosts);
     }
+
+    /// Or whoever reads them works out another lead than whoever measured them.
+    #[test]
+    fn samples_count_in_whole_milliseconds_as_they_are_stored() {
+        let mut timings = Timings::default();
+        for _ in 0..FEWEST_SAMPLES {
+            timings.add(TimingSample::ColdWake(Duration::from_micros(152_013_900)));
+            timings.add(TimingSample::Prepare(Duration::from_micros(20_057_900)));
+        }
+        let settings = Settings::default();
+        let asked = Duration::from_millis(152_013 + 20_057) + settings.lead_margin;
+        assert_eq!(Lead::of(&settings, &timings).effective, asked);
+    }
 }

@@ -143,13 +143,14 @@ pub struct Timings {
 }
 
 impl Timings {
-    /// Adds a sample and forgets the oldest of its kind beyond [`MAX_TIMINGS`].
+    /// Adds a sample in whole milliseconds, as it is stored, and forgets the oldest of its kind beyond
+    /// [`MAX_TIMINGS`]: whoever has measured and whoever reads it later work out the same lead.
     pub fn add(&mut self, sample: TimingSample) {
         let (list, took) = match sample {
             TimingSample::ColdWake(took) => (&mut self.cold_wakes, took),
             TimingSample::Prepare(took) => (&mut self.prepares, took),
         };
-        list.push(took);
+        list.push(Duration::from_secs(took.as_secs()) + Duration::from_millis(took.subsec_millis().into()));
         let surplus = list.len().saturating_sub(MAX_TIMINGS);
         list.drain(..surplus);
     }

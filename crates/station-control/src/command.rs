@@ -51,7 +51,7 @@ impl Inner {
         let to_run = Command::new(line.program).args(line.args);
         // What only looks does not stand in line behind a guard that waits for a student to leave.
         let client = if only_looks(command) {
-            &link.looks
+            link.looks()
         } else {
             &link.commands
         };

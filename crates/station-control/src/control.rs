@@ -17,8 +17,10 @@ use crate::credentials::{Credentials, NoCredential, Nowhere};
 use crate::error::{Refusal, StationError};
 use crate::heartbeat::{EventsRead, HeartbeatReading};
 use crate::links::{Link, Links};
+use crate::poll::PollAsk;
 use crate::settings::Settings;
 use crate::wake::{self, WakeReport};
+use crate::watch::{Watch, WatchAsk};
 
 /// Nobody waits longer for a credential; it comes from memory or from the database.
 const LOOK_UP_WITHIN: Duration = Duration::from_secs(5);
@@ -133,6 +135,51 @@ impl StationControl {
     ) -> Result<HeartbeatReading, StationError> {
         let (entry, link) = self.inner.host(host).await?;
         self.inner.read_heartbeat(&entry, &link, events, deadline).await
+    }
+
+    /// Reads the heartbeat of a host, and what its event file has had since `ask`, where there may be something.
+    ///
+    /// In the steady state this is one command on an open shell: three HTTP requests, of which two are waited for. The
+    /// event file is looked at with a second command at first sight, when the heartbeat speaks of a log-off that was
+    /// not spoken of before, when `ask` is not where the last poll ended, and about once an hour for safety.
+    ///
+    /// # Errors
+    /// [`StationError`]. Trouble with the events alone is no error: see [`HeartbeatReading::events_failed`].
+    ///
+    /// # Cancel safety
+    /// Cancel safe: events that were not handed over are read again.
+    pub async fn poll(
+        &self,
+        host: &HostName,
+        ask: PollAsk,
+        deadline: Duration,
+    ) -> Result<HeartbeatReading, StationError> {
+        let (entry, link) = self.inner.host(host).await?;
+        self.inner.poll(&entry, &link, ask, deadline).await
+    }
+
+    /// Watches a station: see [`Watch::next`]. Nothing is sent before that.
+    ///
+    /// One PowerShell process runs on the host as long as the watch does, and one request waits there; a change costs two
+    /// requests at most. For hosts where a minute is too long and a process is not too much.
+    ///
+    /// ```no_run
+    /// # async fn example(control: station_control::StationControl) -> Result<(), station_control::StationError> {
+    /// # let host = lab_model::HostName::parse("lab-ws-01").unwrap();
+    /// use std::time::Duration;
+    /// use station_control::{EventsAsk, WatchAsk};
+    ///
+    /// let mut watch = control.watch(&host, WatchAsk::new(EventsAsk::FirstSight { look_back: Duration::ZERO }));
+    /// while !watch.is_over() {
+    ///     let reading = watch.next().await?;
+    ///     println!("{:?} {:?}", reading.heartbeat.ready, reading.events.map(|batch| batch.to));
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn watch(&self, host: &HostName, ask: WatchAsk) -> Watch {
+        Watch::new(Arc::clone(&self.inner), host.clone(), ask)
     }
 
     /// Deletes the shells on all hosts and closes all connections, within `within`. They open again when needed.

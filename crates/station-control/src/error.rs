@@ -63,6 +63,9 @@ pub enum Refusal {
         /// The address.
         address: IpAddr,
     },
+    /// This process watches the host already, and once is enough.
+    #[error("it is being watched already")]
+    Watched,
     /// Basic over plain HTTP would show the password to everybody on the way.
     #[error("basic authentication over plain http is not allowed")]
     InsecureBasic,
@@ -172,6 +175,30 @@ pub enum StationError {
         /// The file's path on the host.
         path: String,
     },
+    /// The event file is longer than can be read from a host without `curl.exe`. Shorten it on the host.
+    #[error("host {host} has more than {limit} bytes in {path}")]
+    EventsTooLong {
+        /// Which host.
+        host: HostName,
+        /// The file's path on the host.
+        path: String,
+        /// Bytes that are read at most.
+        limit: usize,
+    },
+    /// The watch came to an end, or lost its place. Poll the host, and watch it anew.
+    #[error("the watch of host {host} ended")]
+    WatchEnded {
+        /// Which host.
+        host: HostName,
+    },
+    /// The host cannot be watched: its PowerShell may not run, or said nothing. Poll it instead.
+    #[error("host {host} cannot be watched")]
+    WatchUnsupported {
+        /// Which host.
+        host: HostName,
+        /// How the script ended, if it did.
+        exit_code: Option<i32>,
+    },
     /// The heartbeat is no JSON document of the expected kind.
     #[error("host {host}: the heartbeat cannot be read")]
     HeartbeatUnreadable {
@@ -265,6 +292,7 @@ impl StationError {
                     NoCredential::Unavailable => "credential_unavailable",
                 },
                 Refusal::AddressNotAllowed { .. } => "address_not_allowed",
+                Refusal::Watched => "watched_already",
                 Refusal::InsecureBasic => "insecure_basic_refused",
             },
             Self::Connect { source, .. }
@@ -279,6 +307,9 @@ impl StationError {
             } => source.code(),
             Self::Lost { source: None, .. } => "no_exit_code",
             Self::FileMissing { .. } => "file_missing",
+            Self::EventsTooLong { .. } => "events_too_long",
+            Self::WatchEnded { .. } => "watch_ended",
+            Self::WatchUnsupported { .. } => "watch_unsupported",
             Self::HeartbeatUnreadable { .. } => "heartbeat_unreadable",
         }
     }
@@ -295,15 +326,21 @@ impl StationError {
             | Self::Kerberos { source, .. }
             | Self::Fault { source, .. } => source.effect(),
             Self::TimedOut { effect, .. } | Self::Lost { effect, .. } => *effect,
+            Self::WatchEnded { .. } | Self::WatchUnsupported { .. } => Effect::None,
             // Reading changes nothing.
-            Self::FileMissing { .. } | Self::HeartbeatUnreadable { .. } => Effect::None,
+            Self::FileMissing { .. } | Self::EventsTooLong { .. } | Self::HeartbeatUnreadable { .. } => {
+                Effect::None
+            }
         }
     }
 
     /// Whether the host (or the way to it) is at fault, rather than the request or our own settings.
     #[must_use]
     pub fn is_host_problem(&self) -> bool {
-        !matches!(self, Self::UnknownHost { .. } | Self::Refused { .. })
+        !matches!(
+            self,
+            Self::UnknownHost { .. } | Self::Refused { .. } | Self::WatchEnded { .. }
+        )
     }
 
     /// Whether something that speaks WinRM, or at least HTTP, answered at the host's address. A silent KDC says
@@ -315,8 +352,8 @@ impl StationError {
             }
             Self::TimedOut { .. } | Self::Lost { .. } => false,
             Self::Unauthorized { .. } | Self::AccessDenied { .. } | Self::Kerberos { .. } => true,
-            Self::Fault { .. } => true,
-            Self::FileMissing { .. } | Self::HeartbeatUnreadable { .. } => true,
+            Self::Fault { .. } | Self::WatchEnded { .. } | Self::WatchUnsupported { .. } => true,
+            Self::FileMissing { .. } | Self::EventsTooLong { .. } | Self::HeartbeatUnreadable { .. } => true,
         }
     }
 
@@ -332,7 +369,7 @@ impl StationError {
                 ..
             } => true,
             Self::UnknownHost { .. } | Self::Refused { .. } => false,
-            Self::Unauthorized { .. } | Self::AccessDenied { .. } => false,
+            Self::Unauthorized { .. } | Self::AccessDenied { .. } | Self::WatchUnsupported { .. } => false,
             Self::Tls { source, .. } => matches!(
                 **source,
                 Error::Tls {
@@ -349,8 +386,10 @@ impl StationError {
                     ..
                 }
             ),
-            Self::Connect { .. } | Self::TimedOut { .. } | Self::Lost { .. } => true,
-            Self::FileMissing { .. } | Self::HeartbeatUnreadable { .. } => true,
+            Self::Connect { .. } | Self::TimedOut { .. } | Self::Lost { .. } | Self::WatchEnded { .. } => {
+                true
+            }
+            Self::FileMissing { .. } | Self::EventsTooLong { .. } | Self::HeartbeatUnreadable { .. } => true,
         }
     }
 
@@ -438,61 +477,4 @@ pub(crate) fn without_effect(error: StationError) -> StationError {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn host() -> HostName {
-        HostName::parse("lab-ws-01").unwrap()
-    }
-
-    #[test]
-    fn a_command_without_an_exit_code_may_have_taken_effect() {
-        let error = StationError::no_exit_code(&host());
-        assert_eq!((error.code(), error.effect()), ("no_exit_code", Effect::Unknown));
-        assert!(error.is_host_problem());
-    }
-
-    #[test]
-    fn a_fault_keeps_the_effect_of_its_stage() {
-        let fault = |during| Error::Fault {
-            code: 5,
-            subcode: None,
-            message: "no".into(),
-            during,
-        };
-        let at = |stage| StationError::from_transport(&host(), fault(stage)).effect();
-        assert_eq!(at(Stage::Command), Effect::None);
-        assert_eq!(at(Stage::Receive), Effect::Unknown);
-    }
-
-    #[test]
-    fn the_sentence_names_the_host_and_every_cause() {
-        let error = StationError::from_transport(
-            &host(),
-            Error::AddressNotAllowed {
-                address: ([8, 8, 8, 8], 5985).into(),
-            },
-        );
-        assert_eq!(
-            error.sentence(),
-            "host lab-ws-01: refused: its address 8.8.8.8 is not in an allowed network"
-        );
-        assert_eq!(error.code(), "address_not_allowed");
-        assert!(!error.is_host_problem());
-    }
-
-    #[test]
-    fn refused_credentials_are_never_tried_again_by_the_ladder() {
-        let refused = Error::Unauthorized {
-            offered: vec!["Negotiate".into()],
-            used: "Negotiate",
-            step: "type 3",
-        };
-        assert!(!StationError::from_transport(&host(), refused).may_pass());
-        let busy = Error::ServiceUnavailable {
-            retry_after: None,
-            during: Stage::Create,
-        };
-        assert!(StationError::from_transport(&host(), busy).may_pass());
-    }
-}
+mod tests;

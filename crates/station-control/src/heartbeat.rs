@@ -1,11 +1,14 @@
 //! Reading what the station last reported.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use lab_model::Host;
-use labstation_commands::{Event, Heartbeat, HeartbeatError, last_event, parse_heartbeat, read_file};
-use serde::de::IgnoredAny;
+use labstation_commands::{
+    CommandLine, DOCUMENT_LIMIT, Event, EventBatch, Heartbeat, HeartbeatError, content_length, last_event,
+    parse_heartbeat_document, read_file, read_file_length,
+};
 use tokio::time::{Instant, sleep};
 use winrm_transport::{Command, Output};
 
@@ -34,8 +37,18 @@ pub struct HeartbeatReading {
     pub heartbeat: Heartbeat,
     /// The document as JSON text, without a byte order mark.
     pub document: String,
-    /// The last event, where events were read and there is a whole one.
+    /// The last event, where [`StationControl::read_heartbeat`](crate::StationControl::read_heartbeat) read events and
+    /// there is a whole one.
     pub last_event: Option<Event>,
+    /// What was read from the event file: only by [`StationControl::poll`](crate::StationControl::poll) and a watch, and
+    /// only where there was reason to look and something to tell.
+    pub events: Option<EventBatch>,
+    /// Why the event file could not be read, where there was reason to. The heartbeat is good all the same, and the
+    /// next poll tries again.
+    pub events_failed: Option<Arc<StationError>>,
+    /// When the host booted, by our clock: asked once for each new connection by a poll or a watch. Answers to
+    /// several askings differ by as much as the way to the host takes.
+    pub booted_at: Option<DateTime<Utc>>,
     /// How long reading took.
     pub duration: Duration,
     /// When it was read, by our clock.
@@ -54,9 +67,7 @@ impl Inner {
         let until = started + deadline;
         let (heartbeat, document) = self.read_document(host, link, until).await?;
         let observed_at = self.clock.now();
-        if let Some(name) = &heartbeat.host {
-            link.memory().computer_name.get_or_insert_with(|| name.clone());
-        }
+        link.remember_name(&heartbeat);
         let forced = heartbeat.last_forced_logoff.as_ref().and_then(|logoff| logoff.at);
         let wanted = match events {
             EventsRead::No => false,
@@ -72,12 +83,15 @@ impl Inner {
             heartbeat,
             document,
             last_event,
+            events: None,
+            events_failed: None,
+            booted_at: None,
             duration: started.elapsed(),
             observed_at,
         })
     }
 
-    async fn read_document(
+    pub(crate) async fn read_document(
         &self,
         host: &Host,
         link: &Link,
@@ -87,26 +101,60 @@ impl Inner {
             host: host.name.clone(),
             source,
         };
+        if link.memory().heartbeat_too_large {
+            self.check_length(host, link, until).await.map_err(unreadable)?;
+        }
         let mut again = true;
         loop {
             let read = self.read_file(host, link, &host.heartbeat_path, until).await;
             let parsed = match &read {
-                Ok(output) => parse_heartbeat(&output.stdout).map_err(unreadable),
+                Ok(output) => self.parse(output).map_err(unreadable),
                 Err(_) => Err(StationError::FileMissing {
                     host: host.name.clone(),
                     path: host.heartbeat_path.clone(),
                 }),
             };
             match (read, parsed) {
-                (Ok(output), Ok(heartbeat)) => {
-                    let document = json_text(&output, &heartbeat);
-                    return Ok((heartbeat, document));
-                }
+                (Ok(_), Ok(read)) => return Ok(read),
                 (Err(error), _) if !matches!(error, StationError::FileMissing { .. }) => return Err(error),
                 (_, Err(error)) if again && is_momentary(&error) => again = false,
+                (Ok(_), Err(error)) if is_too_large(&error) => {
+                    link.memory().heartbeat_too_large = true;
+                    return Err(error);
+                }
                 (Err(error), _) | (Ok(_), Err(error)) => return Err(error),
             }
             sleep(REPLACED_WITHIN).await;
+        }
+    }
+
+    fn parse(&self, output: &Output) -> Result<(Heartbeat, String), HeartbeatError> {
+        let (length, limit) = (output.stdout.len(), self.settings.max_output);
+        if output.truncated && length >= limit {
+            // At least so many.
+            return Err(HeartbeatError::TooLarge {
+                length: length + 1,
+                limit,
+            });
+        }
+        parse_heartbeat_document(&output.stdout)
+    }
+
+    /// A document that was too large once is not fetched again before it is smaller: that could be for ever, at
+    /// every poll.
+    async fn check_length(&self, host: &Host, link: &Link, until: Instant) -> Result<(), HeartbeatError> {
+        let limit = DOCUMENT_LIMIT.min(self.settings.max_output);
+        let length = match read_file_length(&host.heartbeat_path) {
+            Ok(line) => self.look_by(host, link, line, until).await,
+            Err(_) => return Ok(()),
+        };
+        let length = length.ok().and_then(|(_, output)| content_length(&output.stdout));
+        match length.and_then(|length| usize::try_from(length).ok()) {
+            Some(length) if length > limit => Err(HeartbeatError::TooLarge { length, limit }),
+            _ => {
+                link.memory().heartbeat_too_large = false;
+                Ok(())
+            }
         }
     }
 
@@ -134,7 +182,7 @@ impl Inner {
     }
 
     /// Prints a file of the host. Told by the exit code, since the text comes in the host's language.
-    async fn read_file(
+    pub(crate) async fn read_file(
         &self,
         host: &Host,
         link: &Link,
@@ -142,20 +190,48 @@ impl Inner {
         until: Instant,
     ) -> Result<Output, StationError> {
         let line = read_file(path).map_err(|why| StationError::refused(&host.name, why))?;
-        let command = Command::new(line.program).args(line.args);
-        let left = until.saturating_duration_since(Instant::now());
-        let ended = link.looks.run(&command, left).await;
-        let output =
-            ended.map_err(|error| without_effect(StationError::from_transport(&host.name, error)))?;
-        match output.exit_code {
-            Some(0) => Ok(output),
-            Some(_) => Err(StationError::FileMissing {
+        let (code, output) = self.look_by(host, link, line, until).await?;
+        match code {
+            0 => Ok(output),
+            _ => Err(StationError::FileMissing {
                 host: host.name.clone(),
                 path: path.to_owned(),
             }),
+        }
+    }
+
+    /// Runs a program that only looks; gives its exit code beside its output.
+    pub(crate) async fn look_by(
+        &self,
+        host: &Host,
+        link: &Link,
+        line: CommandLine,
+        until: Instant,
+    ) -> Result<(i32, Output), StationError> {
+        // At most one blank of a file's URL is written with `%`, which alone means nothing to `cmd.exe`.
+        let is_url = line.args.last().is_some_and(|arg| arg.starts_with("file:///"));
+        let command = Command::new(line.program)
+            .args(line.args)
+            .allow_cmd_metacharacters(is_url);
+        let left = until.saturating_duration_since(Instant::now());
+        let ended = link.looks().run(&command, left).await;
+        let output =
+            ended.map_err(|error| without_effect(StationError::from_transport(&host.name, error)))?;
+        match output.exit_code {
+            Some(code) => Ok((code, output)),
             None => Err(without_effect(StationError::no_exit_code(&host.name))),
         }
     }
+}
+
+fn is_too_large(error: &StationError) -> bool {
+    matches!(
+        error,
+        StationError::HeartbeatUnreadable {
+            source: HeartbeatError::TooLarge { .. },
+            ..
+        }
+    )
 }
 
 fn is_momentary(error: &StationError) -> bool {
@@ -163,14 +239,5 @@ fn is_momentary(error: &StationError) -> bool {
         StationError::FileMissing { .. } => true,
         StationError::HeartbeatUnreadable { source, .. } => matches!(source, HeartbeatError::Empty),
         _ => false,
-    }
-}
-
-/// The document as it came where that is JSON; else as it was understood, since others will parse it strictly.
-fn json_text(output: &Output, heartbeat: &Heartbeat) -> String {
-    let text = output.stdout_text();
-    match serde_json::from_str::<IgnoredAny>(&text) {
-        Ok(_) => text.into_owned(),
-        Err(_) => heartbeat.raw.to_string(),
     }
 }

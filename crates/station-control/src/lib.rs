@@ -36,14 +36,18 @@ mod wake;
 mod command;
 mod power;
 
+mod events;
 mod heartbeat;
 mod local_mode;
 mod observe;
+mod poll;
+mod watch;
 
 mod adhoc;
 
 mod error;
 mod faults;
+mod knock;
 mod links;
 mod network;
 
@@ -58,8 +62,10 @@ pub use faults::faults;
 pub use heartbeat::{EventsRead, HeartbeatReading};
 pub use local_mode::{FlagPathError, LocalModeError, LocalModeReport, local_mode_flag};
 pub use network::is_allowed;
+pub use poll::{EventsAsk, PollAsk};
 pub use settings::{HeartbeatPolicy, Settings, WakeSettings, private_networks};
 pub use wake::{Rung, RungReport, RungState, WakeReport};
+pub use watch::{Watch, WatchAsk};
 /// What may have happened on a host; re-exported because errors speak of it.
 pub use winrm_transport::Effect;
 /// What the connections to hosts did.

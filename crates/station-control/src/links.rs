@@ -1,18 +1,22 @@
 //! The standing connections: two clients for each host, and what was learned about it.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use lab_model::{Host, HostName, WinrmAccess};
+use labstation_commands::Heartbeat;
 use secrecy::ExposeSecret;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::task::TaskTracker;
 use winrm_transport::{Client, SettingsError, Stats, Trust, TrustStore};
 
 use crate::access::{FileStamps, client_settings};
 use crate::error::{Refusal, StationError};
+use crate::events::EventsKnown;
 use crate::settings::Settings;
 
 /// How long the shells of an entry that changed are given to be deleted.
@@ -27,6 +31,10 @@ pub(crate) struct Link {
     files: FileStamps,
     pub(crate) commands: Client,
     pub(crate) looks: Client,
+    /// A watch occupies `looks` for as long as it lasts.
+    watching: AtomicBool,
+    /// Told when this link takes leave: a watch has to end then.
+    farewell: watch::Sender<()>,
     memory: Mutex<Memory>,
 }
 
@@ -39,6 +47,12 @@ pub(crate) struct Memory {
     pub(crate) clock_ahead: Option<TimeDelta>,
     /// The forced log-off up to which the events were read.
     pub(crate) events_read_to: Option<DateTime<Utc>>,
+    /// The heartbeat was longer than is read.
+    pub(crate) heartbeat_too_large: bool,
+    /// What polls know of the event file.
+    pub(crate) events: EventsKnown,
+    /// The connections there had been when the boot time was last asked for.
+    pub(crate) asked_on: Option<u64>,
     /// Newer files of the client certificate, which cannot be used.
     refused_files: Option<FileStamps>,
 }
@@ -53,16 +67,19 @@ impl Link {
             (Trust::SystemRoots, true) => Some(shared_roots(system_roots)?),
             (other, true) => Some(TrustStore::load(other)?),
         };
-        let client = || match &trust {
-            Some(trust) => Client::with_trust(wanted.clone(), trust),
-            None => Client::new(wanted.clone()),
-        };
+        let commands = match &trust {
+            Some(trust) => Client::with_trust(wanted, trust),
+            None => Client::new(wanted),
+        }?;
+        let looks = commands.beside();
         Ok(Self {
             address: host.address.clone(),
             access: host.winrm.clone(),
             files,
-            commands: client()?,
-            looks: client()?,
+            commands,
+            looks,
+            watching: AtomicBool::new(false),
+            farewell: watch::Sender::new(()),
             memory: Mutex::default(),
         })
     }
@@ -93,6 +110,36 @@ impl Link {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// For what only looks. While the host is watched, which takes one of the two commands that it takes at once, a look
+    /// stands in line with the commands.
+    pub(crate) fn looks(&self) -> &Client {
+        if self.watching.load(Ordering::Relaxed) {
+            &self.commands
+        } else {
+            &self.looks
+        }
+    }
+
+    /// Reserves `looks` for a watch; false when there is one.
+    pub(crate) fn begin_watch(&self) -> bool {
+        !self.watching.swap(true, Ordering::Relaxed)
+    }
+
+    /// Changes when this link takes leave.
+    pub(crate) fn farewell(&self) -> watch::Receiver<()> {
+        self.farewell.subscribe()
+    }
+
+    pub(crate) fn end_watch(&self) {
+        self.watching.store(false, Ordering::Relaxed);
+    }
+
+    pub(crate) fn remember_name(&self, heartbeat: &Heartbeat) {
+        if let Some(name) = &heartbeat.host {
+            self.memory().computer_name.get_or_insert_with(|| name.clone());
+        }
+    }
+
     /// Forgets connections and shells without a word: the host went down, or is about to.
     pub(crate) fn disconnect(&self) {
         self.commands.disconnect();
@@ -101,6 +148,7 @@ impl Link {
 
     /// Deletes the shells and closes the connections.
     pub(crate) async fn close(&self, within: Duration) {
+        self.farewell.send_replace(());
         tokio::join!(self.commands.close(within), self.looks.close(within));
     }
 

@@ -129,7 +129,7 @@ impl StationControl {
             path: &path,
             until: Instant::now() + deadline,
         };
-        if hand.exists(&link.looks).await.map_err(without_effect)? == enabled {
+        if hand.exists(link.looks()).await.map_err(without_effect)? == enabled {
             return Ok(LocalModeReport {
                 changed: false,
                 verified: true,
@@ -141,7 +141,7 @@ impl StationControl {
             &["del", "/f", "/q"]
         };
         let said = hand.order(&link.commands, words).await?;
-        match hand.exists(&link.looks).await {
+        match hand.exists(link.looks()).await {
             Ok(exists) if exists == enabled => Ok(LocalModeReport {
                 changed: true,
                 verified: true,

@@ -43,7 +43,7 @@ impl Inner {
         link: &Link,
         deadline: Duration,
     ) -> Result<Option<Facts>, StationError> {
-        let answer = link.looks.get(OPERATING_SYSTEM, deadline).await;
+        let answer = link.looks().get(OPERATING_SYSTEM, deadline).await;
         let observed_at = self.clock.now();
         let instance = match answer.map_err(|error| StationError::from_transport(&host.name, error)) {
             Ok(instance) => instance,
@@ -111,7 +111,7 @@ impl Inner {
         let line = raw_command_line(&host.labstation_exe, "status-json", &[]);
         let line = line.map_err(|why| StationError::refused(&host.name, why))?;
         let ran = link
-            .looks
+            .looks()
             .run(&Command::new(line.program).args(line.args), deadline)
             .await;
         let output = ran.map_err(|error| StationError::from_transport(&host.name, error))?;

@@ -3,20 +3,28 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use sea_orm::sqlx::Executor as _;
-use sea_orm::sqlx::mysql::MySqlConnectOptions;
+use sea_orm::sqlx::mysql::{MySqlConnectOptions, MySqlConnection};
 use sea_orm::sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
+use sea_orm::sqlx::{Error as SqlxError, Executor as _};
 use sea_orm::{ConnectOptions, ConnectionTrait as _, DatabaseConnection, DbErr, RuntimeErr, Statement};
 
 use crate::Backend;
 use crate::fault::{DbFault, classify};
 use crate::presence::Presence;
+use crate::stamps;
 use crate::traffic::{Counters, Failures, PoolState, Traffic};
 use crate::url::{DatabaseUrl, Place};
 
 /// How long a statement waits for a row that another transaction has locked, before everything is run again.
 /// Ours are held for moments only; the server's own 50 s would outlast every lease.
 const LOCK_WAIT: &str = "SET SESSION innodb_lock_wait_timeout = 3";
+
+/// How long a connection may take to answer before it goes back to the pool.
+const COME_BACK: Duration = Duration::from_secs(3);
+
+/// How many rows SQLite's thread reads ahead of whoever asked. With the driver's 50 the two threads wake each other ten
+/// times for the hosts of one batch.
+const ROWS_AHEAD: usize = 512;
 
 /// How to reach the database, and how much of it to use.
 #[derive(Debug, Clone)]
@@ -100,6 +108,7 @@ impl Database {
                     wanted.clone().disable_statement_logging()
                 });
                 options.map_sqlx_mysql_pool_opts(|pool| {
+                    let pool = pool.after_release(|connection, _| Box::pin(come_back(connection)));
                     pool.after_connect(|connection, _| {
                         Box::pin(async move {
                             // Once for the session, which spares each transaction a statement.
@@ -248,7 +257,13 @@ impl Database {
     where
         I: IntoIterator<Item = sea_orm::Value>,
     {
-        Statement::from_sql_and_values(self.backend.driver(), sql, values)
+        let values = values.into_iter();
+        match self.backend {
+            Backend::MySql => Statement::from_sql_and_values(self.backend.driver(), sql, values),
+            Backend::Sqlite => {
+                Statement::from_sql_and_values(self.backend.driver(), sql, values.map(stamps::as_text))
+            }
+        }
     }
 
     /// Waits for a database call, at most for the statement timeout.
@@ -307,6 +322,20 @@ fn no_answer(waited: Duration) -> DbErr {
     DbErr::Conn(RuntimeErr::Internal(format!("no answer within {waited:?}")))
 }
 
+/// Whether a connection may go back to the pool: it has to answer in time.
+///
+/// A question that is given up while its answer comes in may have read half of a packet. Whatever the driver reads then as
+/// the length of the next one, it waits for so many bytes; so its own look at the connection, which has no limit, would
+/// never end, and the pool would have one connection less for ever and could not be closed.
+async fn come_back(connection: &mut MySqlConnection) -> Result<bool, SqlxError> {
+    use sea_orm::sqlx::Connection as _;
+    match tokio::time::timeout(COME_BACK, connection.ping()).await {
+        Ok(answer) => answer.map(|()| true),
+        // An error and not `false`, after which the driver would say goodbye over the same connection.
+        Err(_) => Err(SqlxError::Io(std::io::ErrorKind::TimedOut.into())),
+    }
+}
+
 /// Opens one connection outside the pool: the pool goes on trying where nobody listens, until its time is
 /// over, and then no longer knows why.
 async fn knock(options: MySqlConnectOptions, settings: &DatabaseSettings) -> Result<(), ConnectError> {
@@ -340,6 +369,7 @@ fn sqlite_pool(
         place(given)
             .foreign_keys(true)
             .busy_timeout(Duration::from_secs(5))
+            .row_buffer_size(ROWS_AHEAD)
             .disable_statement_logging()
     });
     options.max_connections(connections);

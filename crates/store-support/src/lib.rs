@@ -24,8 +24,10 @@
 
 mod backend;
 mod database;
+mod dialect;
 mod fault;
 mod presence;
+mod stamps;
 mod traffic;
 mod transaction;
 mod url;
@@ -35,6 +37,7 @@ pub mod test_support;
 
 pub use backend::Backend;
 pub use database::{ConnectError, Database, DatabaseSettings};
+pub use dialect::Dialect;
 pub use fault::{DbFault, classify};
 pub use presence::NoAnswer;
 /// The error of every database call, re-exported so that callers need not name the driver's crate.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use hyper::header::{HeaderName, HeaderValue};
 use tokio::runtime::Handle;
-use tokio::sync::{Mutex, OwnedMutexGuard, mpsc, oneshot};
+use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
@@ -19,7 +19,7 @@ use crate::output::{Identity, Instance, Output, Stats};
 use crate::peer::{Peer, Whereabouts};
 use crate::run::stream::{Answer, Running};
 use crate::run::{self, Job, Streaming};
-use crate::session::{Session, refused};
+use crate::session::{Session, Turn, refused};
 use crate::settings::{Settings, SettingsError};
 use crate::soap::{self, request};
 use crate::tls::TrustStore;
@@ -63,6 +63,13 @@ impl Client {
     /// Settings that cannot work.
     pub fn with_trust(settings: Settings, store: &TrustStore) -> Result<Self, SettingsError> {
         Peer::new(settings, |_| Ok(store.clone())).map(Self::of)
+    }
+
+    /// Another client for the same endpoint, with a connection, a shell, a queue and [`Client::stats`] of its own, for
+    /// what must not wait behind a command of this one. Until it is used it costs half a kilobyte, because it shares
+    /// the settings.
+    pub fn beside(&self) -> Self {
+        Self::of(self.inner.peer.beside())
     }
 
     fn of(peer: Peer) -> Self {
@@ -308,16 +315,16 @@ impl Client {
         self.inner.peer.settings.limits.output_bytes
     }
 
-    async fn session(&self, begun: Instant, until: Instant) -> Result<OwnedMutexGuard<Session>, Error> {
+    async fn session(&self, begun: Instant, until: Instant) -> Result<Turn, Error> {
         let queue = timeout_at(until, self.inner.session.clone().lock_owned()).await;
-        let mut session = queue.map_err(|_| {
+        let mut session = Turn::new(queue.map_err(|_| {
             let waited = begun.elapsed();
             Error::DeadlineExpired {
                 waited,
                 during: Stage::Queue,
                 partial: None,
             }
-        })?;
+        })?);
         session.refresh(self.inner.generation.load(Ordering::Relaxed));
         Ok(session)
     }

@@ -4,6 +4,7 @@
 //! the connection by value and gives it back with a complete answer. Whatever else happens, a dropped future
 //! included, ends the connection.
 
+mod talk;
 mod wire;
 
 use std::sync::Arc;
@@ -11,14 +12,11 @@ use std::time::Duration;
 
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Body as _, Bytes, Incoming};
-use hyper::client::conn::http1::{self, SendRequest};
 use hyper::header::{
     AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER,
     USER_AGENT,
 };
 use hyper::{Method, Request, Response};
-use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, timeout};
 
 pub(crate) use crate::challenge::{challenges, offered};
@@ -28,6 +26,7 @@ use crate::peer::{Counters, Peer};
 use crate::sealed::{self, Protection, UnsealError};
 use crate::soap::{self, Document, Fault};
 
+use self::talk::{Sender, Socket, Talk};
 use self::wire::Wire;
 
 pub(crate) const SOAP: &str = "application/soap+xml;charset=UTF-8";
@@ -41,8 +40,9 @@ const MAX_PIECES: usize = 16 * 1024;
 /// An open connection.
 pub(crate) struct Connection {
     peer: Arc<Peer>,
-    sender: SendRequest<Full<Bytes>>,
-    wire: Wire,
+    /// Absent while the connection rests.
+    sender: Option<Sender>,
+    wire: Wire<Talk>,
     /// Present once authentication has been completed over plain HTTP, except with Basic.
     pub(crate) sealer: Option<Box<dyn Protection>>,
     /// Sent with every request: Basic only.
@@ -93,21 +93,16 @@ impl Connection {
             during: Stage::Connect,
             source: LostBecause::Transport(error),
         };
-        let (sender, wire, channel_binding) = match stream {
-            Stream::Plain(tcp) => {
-                let (sender, wire) = drive(tcp).await.map_err(lost)?;
-                (sender, wire, None)
-            }
-            Stream::Tls(tls, binding) => {
-                let (sender, wire) = drive(tls).await.map_err(lost)?;
-                (sender, wire, Some(binding))
-            }
+        let channel_binding = match &stream {
+            Stream::Plain(_) => None,
+            Stream::Tls(_, binding) => Some(*binding),
         };
+        let (sender, talk) = Talk::begin(Socket::new(stream)).await.map_err(lost)?;
         let last_used = Instant::now();
         Ok(Self {
             peer,
-            sender,
-            wire,
+            sender: Some(sender),
+            wire: Wire::start(talk),
             sealer: None,
             authorization: None,
             channel_binding,
@@ -117,7 +112,43 @@ impl Connection {
 
     /// Whether it is worth trying; a host may still close it a moment later.
     pub(crate) fn is_fresh(&self) -> bool {
-        !self.sender.is_closed() && self.last_used.elapsed() < self.peer.settings.timeouts.idle
+        self.is_open() && self.last_used.elapsed() < self.peer.settings.timeouts.idle
+    }
+
+    /// Whether it is open, as far as anybody noticed.
+    pub(crate) fn is_open(&self) -> bool {
+        !self.wire.has_ended() && !self.sender.as_ref().is_some_and(Sender::is_closed)
+    }
+
+    /// Lets go of everything that only calls need, until the next one. Cheap, and does nothing when there is still
+    /// something under way.
+    pub(crate) fn rest(&mut self) {
+        if self.sender.as_ref().is_some_and(Sender::is_ready) {
+            self.wire.change(Talk::rest);
+            self.wire.advance();
+            // Only now: to be told that it is gone would wake the task for idle times.
+            self.sender = None;
+        }
+    }
+
+    /// The opposite of [`Connection::rest`].
+    async fn attend(&mut self) -> Result<(), ExchangeError> {
+        if self.sender.is_some() {
+            return Ok(());
+        }
+        let mut resting = None;
+        self.wire.change(|talk| match talk {
+            Talk::Resting(socket) => {
+                resting = Some(socket);
+                Some(Talk::Between)
+            }
+            other => Some(other),
+        });
+        let socket = resting.ok_or(ExchangeError::NotSent)?;
+        let (sender, talk) = Talk::begin(socket).await.map_err(|_| ExchangeError::NotSent)?;
+        self.wire.change(|_| Some(talk));
+        self.sender = Some(sender);
+        Ok(())
     }
 
     /// Sends one SOAP request, sealed where sealing was agreed, and reads the whole answer.
@@ -126,8 +157,10 @@ impl Connection {
         during: Stage,
         request: &soap::request::Request,
     ) -> Result<(Self, Reply), ExchangeError> {
+        self.attend().await?;
         // Nothing may be sealed before it is sure to be sent: both sides count.
-        let ready = self.wire.until(self.sender.ready()).await;
+        let sender = self.sender.as_mut().ok_or(ExchangeError::NotSent)?;
+        let ready = self.wire.until(sender.ready()).await;
         ready.map_err(|_| ExchangeError::NotSent)?;
         let (content_type, body) = match &mut self.sealer {
             Some(sealer) => (sealer.content_type(), sealed::wrap(&mut **sealer, &request.xml)),
@@ -200,7 +233,8 @@ impl Connection {
     }
 
     async fn send(&mut self, during: Stage, request: Request<Full<Bytes>>) -> Result<Answer, ExchangeError> {
-        let (sender, peer) = (&mut self.sender, &self.peer);
+        let sender = self.sender.as_mut().ok_or(ExchangeError::NotSent)?;
+        let peer = &self.peer;
         let answered = async {
             sender.ready().await.map_err(|_| ExchangeError::NotSent)?;
             Counters::add(&peer.counters.requests);
@@ -268,21 +302,6 @@ fn plain(during: Stage, answer: Answer) -> Result<Vec<u8>, ExchangeError> {
         status: answer.status,
         during,
     }))
-}
-
-async fn drive<S>(stream: S) -> hyper::Result<(SendRequest<Full<Bytes>>, Wire)>
-where
-    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
-{
-    let mut builder = http1::Builder::new();
-    builder.max_buf_size(64 * 1024).max_headers(64);
-    let (sender, connection) = builder.handshake(TokioIo::new(stream)).await?;
-    let wire = Wire::start(async move {
-        if let Err(error) = connection.await {
-            tracing::debug!(%error, "connection ended");
-        }
-    });
-    Ok((sender, wire))
 }
 
 async fn collect(response: Response<Incoming>, limit: usize, during: Stage) -> Result<Answer, ExchangeError> {

@@ -1,7 +1,8 @@
 //! Whom a client talks to, in the form every request needs.
 
-use std::sync::Mutex;
+use std::ops::Deref;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use hyper::header::HeaderValue;
 use rustls::pki_types::ServerName;
@@ -12,15 +13,20 @@ use crate::settings::{AuthMethod, Scheme, Settings, SettingsError};
 use crate::soap::request::Addressing;
 use crate::tls::TrustStore;
 
-/// Settings, checked and prepared.
+/// Whom one client talks to, and what it did so far.
 pub(crate) struct Peer {
+    prepared: Arc<Prepared>,
+    pub(crate) counters: Counters,
+}
+
+/// Settings, checked and prepared: the same for all clients that stand beside one another.
+pub(crate) struct Prepared {
     pub(crate) settings: Settings,
     /// With HTTPS only: whom to believe, and for which name.
     pub(crate) trust: Option<(TrustStore, ServerName<'static>)>,
     pub(crate) authority: HeaderValue,
     pub(crate) user_agent: HeaderValue,
     pub(crate) addressing: Addressing,
-    pub(crate) counters: Counters,
     warned: AtomicBool,
 }
 
@@ -49,17 +55,38 @@ impl Peer {
         let user_agent = HeaderValue::from_str(&settings.user_agent).map_err(|_| SettingsError::UserAgent)?;
         let operation = settings.timeouts.operation;
         let addressing = Addressing::new(&settings.endpoint.to_string(), operation, &settings.limits);
-        Ok(Self {
+        let prepared = Prepared {
             settings,
             trust,
             authority,
             user_agent,
             addressing,
-            counters: Counters::default(),
             warned: AtomicBool::new(false),
+        };
+        Ok(Self {
+            prepared: Arc::new(prepared),
+            counters: Counters::default(),
         })
     }
 
+    /// The same endpoint for another client, which has done nothing yet.
+    pub(crate) fn beside(&self) -> Self {
+        Self {
+            prepared: self.prepared.clone(),
+            counters: Counters::default(),
+        }
+    }
+}
+
+impl Deref for Peer {
+    type Target = Prepared;
+
+    fn deref(&self) -> &Prepared {
+        &self.prepared
+    }
+}
+
+impl Prepared {
     /// Refuses to show a password to the network, unless that is explicitly allowed; then says so once.
     pub(crate) fn check_basic(&self) -> Result<(), Error> {
         let open = self.settings.auth == AuthMethod::Basic && self.settings.endpoint.scheme == Scheme::Http;

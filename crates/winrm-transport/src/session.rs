@@ -4,8 +4,10 @@ mod recycle;
 mod refused;
 mod shells;
 
+use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
+use tokio::sync::OwnedMutexGuard;
 use tokio::time::Instant;
 
 use crate::connect;
@@ -31,6 +33,35 @@ pub(crate) struct Session {
     recycled: Option<Instant>,
     /// Compared with the client's: a difference means that everything here is to be forgotten.
     generation: u64,
+}
+
+/// A session in the hands of one call. What only calls need is let go of with it.
+pub(crate) struct Turn(OwnedMutexGuard<Session>);
+
+impl Turn {
+    pub(crate) fn new(session: OwnedMutexGuard<Session>) -> Self {
+        Self(session)
+    }
+}
+
+impl Deref for Turn {
+    type Target = Session;
+
+    fn deref(&self) -> &Session {
+        &self.0
+    }
+}
+
+impl DerefMut for Turn {
+    fn deref_mut(&mut self) -> &mut Session {
+        &mut self.0
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.0.rest();
+    }
 }
 
 impl Session {
@@ -60,6 +91,14 @@ impl Session {
         self.shell = None;
         self.orphans.clear();
         self.creating = None;
+    }
+
+    /// Lets go of what nobody needs until the next call.
+    fn rest(&mut self) {
+        if let Some(connection) = &mut self.connection {
+            connection.rest();
+        }
+        self.connection.take_if(|connection| !connection.is_open());
     }
 
     /// Starts the next call from nothing, but still deletes the shell when it can.

@@ -67,10 +67,7 @@ pub(super) const STEPS: &[Step] = &[
     },
     Step {
         name: "m018_ops_host_state",
-        change: Change::Table {
-            table: "ops_host_state",
-            definition: host_state,
-        },
+        change: Change::Heartbeats("host_state"),
     },
     Step {
         name: "m019_ops_host_timings",
@@ -118,18 +115,6 @@ fn attempts(d: &Dialect) -> String {
 }
 
 /// `reported_at` is the station's clock, the `last_*_at` columns are ours; the offset is station minus ours.
-fn host_state(d: &Dialect) -> String {
-    format!(
-        "(host_name VARCHAR(128) NOT NULL PRIMARY KEY, last_attempt_at DATETIME(6) NULL, \
-         last_success_at DATETIME(6) NULL, failures_in_row INT NOT NULL DEFAULT 0, \
-         last_error_code VARCHAR(64) NULL, last_error VARCHAR(512) NULL, ready BOOLEAN NULL, \
-         local_mode BOOLEAN NULL, local_session BOOLEAN NULL, reported_at DATETIME(6) NULL, \
-         clock_offset_ms BIGINT NULL, last_forced_logoff_ts DATETIME(6) NULL, \
-         last_heartbeat_id BIGINT NULL, updated_at DATETIME(6) NOT NULL){engine}",
-        engine = d.engine_exact,
-    )
-}
-
 /// The newest samples of each kind as a JSON list of milliseconds; `host` is the name in lower case.
 fn host_timings(d: &Dialect) -> String {
     format!(

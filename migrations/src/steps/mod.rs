@@ -2,6 +2,7 @@
 
 mod calls;
 mod credentials;
+mod heartbeats;
 mod journal;
 mod maintenance;
 mod notices;
@@ -25,6 +26,7 @@ pub(crate) fn all() -> Vec<Box<dyn MigrationTrait>> {
         .chain(credentials::STEPS)
         .chain(notices::STEPS)
         .chain(signals::STEPS)
+        .chain(heartbeats::STEPS)
         .map(|step| Box::new(*step) as Box<dyn MigrationTrait>)
         .collect()
 }
@@ -47,6 +49,8 @@ enum Change {
         table: &'static str,
         columns: &'static [&'static str],
     },
+    /// A change of the heartbeat tables, which `heartbeat-store` describes, by its key.
+    Heartbeats(&'static str),
     /// `lab_reservations`, which refers to another service's table where that exists.
     Reservations,
 }
@@ -63,6 +67,7 @@ impl MigrationTrait for Step {
         match self.change {
             Change::Table { table, definition } => create_table(manager, table, definition).await,
             Change::Index { name, table, columns } => create_index(manager, name, table, columns).await,
+            Change::Heartbeats(key) => heartbeats::apply(manager, key).await,
             Change::Reservations => older::create_reservations(manager).await,
         }
     }

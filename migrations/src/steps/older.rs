@@ -12,40 +12,23 @@ use crate::schema::{Dialect, backend, create_index, create_table};
 pub(super) const STEPS: &[Step] = &[
     Step {
         name: "m001_lab_hosts",
-        change: Change::Table {
-            table: "lab_hosts",
-            definition: hosts,
-        },
+        change: Change::Heartbeats("hosts"),
     },
     Step {
         name: "m002_lab_host_heartbeat",
-        change: Change::Table {
-            table: "lab_host_heartbeat",
-            definition: heartbeats,
-        },
+        change: Change::Heartbeats("heartbeat"),
     },
     Step {
         name: "m003_lab_host_heartbeat_by_time",
-        change: Change::Index {
-            name: "idx_lab_host_heartbeat_host_ts",
-            table: "lab_host_heartbeat",
-            columns: &["host_id", "timestamp_utc"],
-        },
+        change: Change::Heartbeats("heartbeat_by_time"),
     },
     Step {
         name: "m004_lab_host_events",
-        change: Change::Table {
-            table: "lab_host_events",
-            definition: events,
-        },
+        change: Change::Heartbeats("events"),
     },
     Step {
         name: "m005_lab_host_events_by_kind",
-        change: Change::Index {
-            name: "idx_lab_host_events_host_kind_ts",
-            table: "lab_host_events",
-            columns: &["host_id", "kind", "timestamp_utc"],
-        },
+        change: Change::Heartbeats("events_by_kind"),
     },
     Step {
         name: "m006_reservation_operations",
@@ -76,43 +59,6 @@ pub(super) const STEPS: &[Step] = &[
         change: Change::Reservations,
     },
 ];
-
-fn hosts(d: &Dialect) -> String {
-    let mode = d.one_of("mode", &["pure", "hybrid"]);
-    format!(
-        "(id {id}, name VARCHAR(128) NOT NULL UNIQUE, address VARCHAR(255) NOT NULL, mac VARCHAR(32) NULL, \
-         mode {mode} NOT NULL DEFAULT 'pure', last_seen DATETIME NULL, \
-         created_at DATETIME NOT NULL DEFAULT CURRENT_TIMESTAMP, \
-         updated_at DATETIME NOT NULL DEFAULT CURRENT_TIMESTAMP{on_update}){engine}",
-        id = d.id,
-        on_update = d.on_update,
-        engine = d.engine,
-    )
-}
-
-fn heartbeats(d: &Dialect) -> String {
-    format!(
-        "(id {id}, host_id BIGINT NOT NULL, timestamp_utc DATETIME NOT NULL, ready BOOLEAN NULL, \
-         local_mode BOOLEAN NULL, local_session BOOLEAN NULL, last_forced_logoff_ts DATETIME NULL, \
-         last_forced_logoff_user VARCHAR(128) NULL, last_power_action_ts DATETIME NULL, \
-         last_power_action_mode VARCHAR(32) NULL, raw_json LONGTEXT NOT NULL, \
-         created_at DATETIME NOT NULL DEFAULT CURRENT_TIMESTAMP, \
-         FOREIGN KEY (host_id) REFERENCES lab_hosts (id) ON DELETE CASCADE){engine}",
-        id = d.id,
-        engine = d.engine,
-    )
-}
-
-fn events(d: &Dialect) -> String {
-    format!(
-        "(id {id}, host_id BIGINT NOT NULL, kind VARCHAR(64) NOT NULL, timestamp_utc DATETIME NOT NULL, \
-         payload {json} NULL, created_at DATETIME NOT NULL DEFAULT CURRENT_TIMESTAMP, \
-         FOREIGN KEY (host_id) REFERENCES lab_hosts (id) ON DELETE CASCADE){engine}",
-        id = d.id,
-        json = d.json,
-        engine = d.engine,
-    )
-}
 
 fn operations(d: &Dialect) -> String {
     format!(

@@ -58,11 +58,12 @@ async fn contents(db: &Database) -> Vec<String> {
 }
 
 /// The indexes that we add to tables which others share, so that the history and the reservations are read by them.
-const INDEXES: [&str; 4] = [
+const INDEXES: [&str; 5] = [
     "idx_reservation_operations_time",
     "idx_reservation_operations_newest",
     "idx_reservation_operations_host",
     "idx_lab_reservations_lab",
+    "idx_lab_host_events_host`",
 ];
 
 /// A definition without the indexes that we add.

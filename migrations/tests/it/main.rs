@@ -19,7 +19,7 @@ const OLDER: [&str; 5] = [
     "lab_reservations",
 ];
 /// Tables that are ours.
-const OURS: [&str; 15] = [
+const OURS: [&str; 20] = [
     "ops_leases",
     "ops_operations",
     "ops_attempts",
@@ -35,6 +35,11 @@ const OURS: [&str; 15] = [
     "ops_silences",
     "ops_gone_receivers",
     "ops_signals",
+    "ops_event_cursors",
+    "ops_host_changes",
+    "ops_host_hours",
+    "ops_heartbeat_writers",
+    "ops_retention",
 ];
 
 async fn run_sql(db: &Database, sql: &str) -> u64 {

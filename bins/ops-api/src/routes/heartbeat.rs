@@ -29,7 +29,8 @@ pub(crate) struct PollRequest {
 
 /// Reads a station's heartbeat now.
 ///
-/// The document is shown as the station wrote it, and kept. `persisted` is false when the database did not take it.
+/// The document is shown as the station wrote it just now, and kept: as a row when it says something new or the last row is
+/// older than the keep-alive, else only as one more report of the same. `persisted` is false when the database did not take it.
 #[utoipa::path(
     post, path = "/api/heartbeat/poll", operation_id = "poll_heartbeat", tag = "heartbeat", request_body = PollRequest,
     responses(

@@ -3,11 +3,13 @@
 mod audit;
 mod credentials;
 mod document;
+mod events;
 mod explain;
 mod guarded;
 mod health;
 mod heartbeat;
 mod heartbeat_stream;
+mod history;
 mod hosts;
 mod hosts_change;
 mod maintenance;
@@ -47,6 +49,9 @@ fn described(gate: Gate) -> (Router<App>, OpenApi) {
         .viewer(routes!(heartbeat_stream::stream))
         .viewer(routes!(hosts::list))
         .viewer(routes!(hosts::show))
+        .viewer(routes!(history::history))
+        .viewer(routes!(history::hours))
+        .viewer(routes!(events::list))
         .admin(routes!(hosts_change::reload))
         .operator(routes!(hosts_change::local_mode))
         .operator(routes!(reservations::start))

@@ -182,7 +182,8 @@ fn statuses(query: &HashMap<String, String>) -> Result<Vec<ReservationStatus>, A
     Ok(statuses)
 }
 
-fn instant(query: &HashMap<String, String>, key: &str) -> Result<Option<DateTime<Utc>>, ApiError> {
+/// An instant of the years 1970 to 9999; absent is `None`.
+pub(super) fn instant(query: &HashMap<String, String>, key: &str) -> Result<Option<DateTime<Utc>>, ApiError> {
     let Some(text) = query.get(key) else {
         return Ok(None);
     };

@@ -1,6 +1,8 @@
 //! What viewers are sent, written out once for all of them.
 
 use axum::body::Bytes;
+use chrono::{DateTime, Utc};
+use heartbeat_store::{HostState, ReportDocument};
 use lab_model::HostName;
 use serde::Serialize;
 use serde_json::Value;
@@ -12,9 +14,16 @@ use crate::fleet::{instant, millis};
 /// What `POST /api/heartbeat/poll` answers, and the event `heartbeat` carries.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub(crate) struct HeartbeatAnswer {
-    /// The document as the station wrote it.
+    /// The document as the station wrote it. In an event of a report that somebody else read, the document as it is stored:
+    /// its own stamps may be as old as the keep-alive, the rest is what was reported at `observed_at`.
     #[schema(value_type = Object)]
     pub(crate) heartbeat: Value,
+    /// When it was read, by our clock.
+    #[schema(example = "2026-03-01T09:01:35.000Z")]
+    pub(crate) observed_at: String,
+    /// When the station wrote it, by the station's clock; null when it did not say.
+    #[schema(example = "2026-03-01T09:01:31.000Z")]
+    pub(crate) reported_at: Option<String>,
     /// The last event of the station's session guard; null when there is none, or it was not asked for.
     #[schema(value_type = Option<Object>)]
     pub(crate) last_event: Option<Value>,
@@ -24,7 +33,7 @@ pub(crate) struct HeartbeatAnswer {
     /// The host; in the answer to a poll as it was sent.
     #[schema(example = "lab-ws-01")]
     pub(crate) host: String,
-    /// Whether the database took it.
+    /// Whether the database took it, as a row of its own or as one more report of the document it has already.
     pub(crate) persisted: bool,
     /// What is odd about the document.
     #[schema(example = json!(["timestamp has no zone"]))]
@@ -35,6 +44,8 @@ impl HeartbeatAnswer {
     /// Of a poll of ours.
     pub(crate) fn of_poll(host: &str, reading: HeartbeatReading, persisted: bool) -> Self {
         Self {
+            observed_at: instant(reading.observed_at),
+            reported_at: reading.heartbeat.reported_at.map(instant),
             heartbeat: reading.heartbeat.raw,
             last_event: reading.last_event.map(|event| event.raw),
             duration_ms: Some(millis(reading.duration)),
@@ -44,20 +55,54 @@ impl HeartbeatAnswer {
         }
     }
 
-    /// Of a report that somebody else stored.
-    pub(super) fn of_store(host: &HostName, raw: &str, last_event: Option<Value>) -> Self {
+    /// Of a report that somebody else stored, as `told` says.
+    pub(super) fn of_store(host: &HostName, told: Told, document: ReportDocument) -> Self {
+        let raw = document.raw;
         // Parsed as it was when it came; what cannot be parsed is shown as text.
-        let (heartbeat, warnings) = match labstation_commands::parse_heartbeat(raw.as_bytes()) {
-            Ok(heartbeat) => (heartbeat.raw, heartbeat.warnings),
-            Err(error) => (Value::String(raw.to_owned()), vec![error.to_string()]),
+        let (heartbeat, written_at, mut warnings) = match labstation_commands::parse_heartbeat(raw.as_bytes())
+        {
+            Ok(heartbeat) => (heartbeat.raw, heartbeat.reported_at, heartbeat.warnings),
+            Err(error) => (Value::String(raw), None, vec![error.to_string()]),
+        };
+        let persisted = told.set_aside.is_none();
+        // The last report has no row: what is shown is one from before it, with its own stamps.
+        let (observed_at, reported_at) = match told.set_aside {
+            None => (told.heard_at, told.reported_at),
+            Some(reason) => {
+                warnings.push(format!(
+                    "an older document: the last was kept without it: {reason}"
+                ));
+                (document.stored_at, written_at)
+            }
         };
         Self {
             heartbeat,
-            last_event,
+            observed_at: instant(observed_at),
+            reported_at: reported_at.map(instant),
+            last_event: document.last_event,
             duration_ms: None,
             host: host.to_string(),
-            persisted: true,
+            persisted,
             warnings,
+        }
+    }
+}
+
+/// What a host's state says of its last report.
+#[derive(Debug, Clone)]
+pub(super) struct Told {
+    /// When it came.
+    pub(super) heard_at: DateTime<Utc>,
+    reported_at: Option<DateTime<Utc>>,
+    set_aside: Option<String>,
+}
+
+impl Told {
+    pub(super) fn of(state: &HostState, heard_at: DateTime<Utc>) -> Self {
+        Self {
+            heard_at,
+            reported_at: state.reported_at,
+            set_aside: state.set_aside.clone(),
         }
     }
 }

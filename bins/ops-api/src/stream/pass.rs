@@ -11,7 +11,7 @@ use station_control::EventsRead;
 use tokio::time::Instant;
 
 use super::Inner;
-use super::event::{ErrorEvent, HeartbeatAnswer, LivenessEvent, News, at};
+use super::event::{ErrorEvent, HeartbeatAnswer, LivenessEvent, News, Told, at};
 use crate::fleet::{HostEntry, Snapshot, UNKNOWN};
 
 /// A refused password is offered again only after this time: hosts lock accounts out that keep trying.
@@ -37,7 +37,7 @@ impl Inner {
     }
 
     /// Tells failures and verdicts that are new; gives the reports that are.
-    fn tell_rows(&self, snapshot: &Snapshot, watched: &[HostName]) -> Vec<(HostName, i64, DateTime<Utc>)> {
+    fn tell_rows(&self, snapshot: &Snapshot, watched: &[HostName]) -> Vec<(HostName, i64, Told)> {
         let now = self.now();
         let mut reports = Vec::new();
         let mut channels = self.lock();
@@ -54,7 +54,7 @@ impl Inner {
                 if let (Some(report_at), Some(id)) = (state.last_success_at, state.last_heartbeat_id)
                     && seen.report_at.is_none_or(|told| report_at > told)
                 {
-                    reports.push((host.clone(), id, report_at));
+                    reports.push((host.clone(), id, Told::of(state, report_at)));
                 }
                 if let Some(failure) = new_failure(state, seen.failure_at) {
                     channels.seen(host).failure_at = state.last_attempt_at;
@@ -72,7 +72,7 @@ impl Inner {
     }
 
     /// Tells what others read, in one statement for many hosts.
-    async fn tell_reports(&self, reports: Vec<(HostName, i64, DateTime<Utc>)>) {
+    async fn tell_reports(&self, reports: Vec<(HostName, i64, Told)>) {
         let Some(site) = self.handle.current().filter(|_| !reports.is_empty()) else {
             return;
         };
@@ -89,15 +89,15 @@ impl Inner {
             .map(|document| (document.heartbeat_id, document))
             .collect();
         let mut channels = self.lock();
-        for (host, id, report_at) in reports {
+        for (host, id, told) in reports {
             let seen = channels.seen(&host);
             // A poll of ours may have told it meanwhile.
-            if seen.report_at.is_some_and(|told| told >= report_at) {
+            if seen.report_at.is_some_and(|last| last >= told.heard_at) {
                 continue;
             }
-            seen.report_at = Some(report_at);
+            seen.report_at = Some(told.heard_at);
             if let Some(document) = documents.remove(&id) {
-                let answer = HeartbeatAnswer::of_store(&host, &document.raw, document.last_event);
+                let answer = HeartbeatAnswer::of_store(&host, told, document);
                 channels.publish(&host, News::Heartbeat(answer));
             }
         }

@@ -3,7 +3,6 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use chrono::TimeDelta;
 use host_sim::{EffectKind, HostSpec, PowerState, SimHost};
 use serde_json::{Value, json};
 use store_support::{Database, each_backend};
@@ -12,13 +11,10 @@ use tokio::net::TcpStream;
 
 use crate::API;
 use crate::harness::{
-    Journal, LIMIT, Lab, asleep, awake, commands, count, history, journal, migrate, now, packets, until,
+    Journal, LIMIT, Lab, asleep, awake, commands, count, history, journal, migrate, packets, until,
     until_true,
 };
 use crate::http::call;
-
-/// A lease, the time between two looks for what was left behind, and some more on a busy machine.
-const SETTLED_WITHIN: TimeDelta = TimeDelta::seconds(45);
 
 /// Hosts on which everything takes so long that it can be cut off.
 fn slow(mut spec: HostSpec) -> HostSpec {
@@ -83,7 +79,6 @@ each_backend! {
                 && begun(4, "power")
         })
         .await;
-        let killed = now();
         api.kill().await;
         let open = "SELECT COUNT(*) FROM ops_operations WHERE state = 'running'";
         assert_eq!(count(db, open).await, 4, "cut off in the middle");
@@ -92,9 +87,6 @@ each_backend! {
         let address = scheduler.address().await;
         let done = [settled(db, "0x1").await, settled(db, "0x2").await, settled(db, "0x3").await,
             settled(db, "0x4").await];
-        let took = now() - killed;
-        assert!(took < SETTLED_WITHIN, "settled {took} after the kill");
-
         let states: Vec<_> = done.iter().map(|operation| operation.state.as_str()).collect();
         assert_eq!(states, ["done", "needs_attention", "needs_attention", "done"], "{done:?}");
         for operation in &done[1..3] {

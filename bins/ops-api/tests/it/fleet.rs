@@ -121,7 +121,6 @@ async fn quiet(db: &Database) -> Traffic {
 
 each_backend! {
     async fn a_thousand_hosts_cost_as_many_statements_as_one(test) {
-        let mut costs = Vec::new();
         for hosts in [1, 1000] {
             let service = a_campus(&test, hosts).await;
             let site = service.handle.current().unwrap();
@@ -138,15 +137,16 @@ each_backend! {
                 }
             }
             let quiet = quiet(&site.database).await;
+            let began = tokio::time::Instant::now();
             // One caller, so that exactly one list is made.
             let body = service.get("/api/hosts").await.expect(200);
             assert_eq!(body["total"], hosts);
-            costs.push(site.database.traffic().since(quiet));
+            let cost = site.database.traffic().since(quiet);
+            // The look at the signals and the sign of life of the process may fall into it, more than once where it takes long.
+            let beside = 4 + 2 * began.elapsed().as_secs();
+            assert!(cost.statements <= 6 + beside && cost.transactions == 0, "{hosts} hosts: {cost:?}, {beside} beside");
             service.stop().await;
         }
-        assert_eq!(costs[0].transactions, 0);
-        // The look at the signals and the sign of life of the process may fall into it.
-        assert!(costs[0].statements <= 6 + 4 && costs[1].statements <= 6 + 4, "{costs:?}");
     }
 }
 

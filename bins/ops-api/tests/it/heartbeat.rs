@@ -4,9 +4,9 @@ use chrono::NaiveDateTime;
 use host_sim::Fault;
 use sea_orm::{ConnectionTrait as _, FromQueryResult};
 use serde_json::{Value, json};
-use store_support::{Database, each_backend};
+use store_support::{Backend, Database, each_backend};
 
-use crate::harness::{asleep, awake, commands, count};
+use crate::harness::{asleep, awake, commands, count, in_secs, reservations, until};
 use crate::service::Service;
 
 #[derive(Debug, FromQueryResult)]
@@ -70,6 +70,53 @@ each_backend! {
         assert_eq!((&row.last_forced_logoff_user, &row.last_power_action_mode), (&None, &None));
         assert_eq!(&serde_json::from_str::<Value>(&row.raw_json).unwrap(), heartbeat);
         assert_eq!(count(test.database(), "SELECT COUNT(*) FROM lab_host_events").await, 0);
+        service.stop().await;
+    }
+}
+
+each_backend! {
+    async fn polls_of_a_steady_host_are_fresh_each_and_kept_without_a_row_each(test) {
+        let service = Service::start_on(&test, vec![awake(1)]).await;
+        let (db, host) = (test.database(), service.lab.sim(1));
+        let poll = async || service.post("/api/heartbeat/poll", json!({"host": "lab-ws-01"})).await.expect(200);
+        let mut before: Option<Value> = None;
+        for _ in 0..3 {
+            // The station's stamps have whole seconds.
+            let fresh = until("a younger document", async || {
+                host.write_heartbeat();
+                let body = poll().await;
+                let stamp = &body["heartbeat"]["timestamp"];
+                before.as_ref().is_none_or(|before| &before["heartbeat"]["timestamp"] != stamp).then_some(body)
+            })
+            .await;
+            assert_eq!(fresh["persisted"], true, "{fresh}");
+            let reported: NaiveDateTime = stamp(&fresh["heartbeat"]["timestamp"]);
+            assert_eq!(stamp(&fresh["reported_at"]), reported);
+            if let Some(before) = &before {
+                assert!(fresh["observed_at"].as_str() > before["observed_at"].as_str(), "{fresh}");
+            }
+            before = Some(fresh);
+        }
+        assert_eq!(stored(db).await.len(), 1, "the keep-alive is longer than this test");
+        let reservation = "0x77";
+        reservations::book(db, reservation, "1", in_secs(600), in_secs(900)).await;
+        let timeline = service.get(&format!("/api/reservations/timeline?reservationId={reservation}")).await.expect(200);
+        let last = before.unwrap();
+        assert_eq!(stamp(&timeline["heartbeat"]["timestamp"]), stamp(&last["heartbeat"]["timestamp"]), "the newest poll's");
+        assert_ne!(timeline["heartbeat"]["raw"]["timestamp"], last["heartbeat"]["timestamp"], "the kept row's");
+
+        let sql = match db.backend() {
+            Backend::Sqlite => "CREATE TRIGGER refuse BEFORE INSERT ON lab_host_heartbeat BEGIN SELECT RAISE(ABORT, 'poison'); END",
+            Backend::MySql => "CREATE TRIGGER refuse BEFORE INSERT ON lab_host_heartbeat FOR EACH ROW \
+                SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'poison'",
+        };
+        db.connection().execute_unprepared(sql).await.unwrap();
+        host.set_ready(false, &["no network"]);
+        host.write_heartbeat();
+        let body = poll().await;
+        assert_eq!((&body["heartbeat"]["summary"]["ready"], &body["persisted"]), (&json!(false), &json!(false)), "{body}");
+        assert!(body["warnings"].to_string().contains("kept without the document"), "{body}");
+        assert_eq!(count(db, "SELECT COUNT(*) FROM ops_host_state WHERE ready = FALSE").await, 1, "what it said is kept");
         service.stop().await;
     }
 }

@@ -20,6 +20,7 @@ mod hanging;
 mod health;
 mod health_details;
 mod heartbeat;
+mod history;
 mod limits;
 mod local_mode;
 mod maintenance;

@@ -47,7 +47,7 @@ fn by_proxy(role: &str, until: i64) -> String {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stream_ends_with_the_session_that_opened_it() {
     let service = guarded().await;
-    let cookie = by_proxy("viewer", crate::harness::now().timestamp() + 3);
+    let cookie = by_proxy("viewer", crate::harness::now().timestamp() + 6);
     // It comes back once the stream has ended.
     let headers = [("cookie", cookie.as_str())];
     let answer = call(service.address(), "GET", "/api/heartbeat/stream", &headers, "").await;

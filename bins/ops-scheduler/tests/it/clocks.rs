@@ -105,18 +105,18 @@ async fn a_reservation_begins_and_ends_by_the_clock_of_the_worker() {
             let mut scheduler = with_a_clock(&lab, &[("FAKETIME", word)]);
             scheduler.says("took shards").await;
             let begin = now();
-            let (start, end) = (at(begin, off + 10), at(begin, off + 14));
+            let (start, end) = (at(begin, off + 7), at(begin, off + 10));
             reservations::book(db, &id(n), &n.to_string(), start, end).await;
             has_status(db, &id(n), "COMPLETED").await;
             let host = lab.sim(n);
             // Stored instants are whole seconds.
-            let (woken, due) = (packets(host)[0].at, at(begin, 10 - 4 - 1));
+            let (woken, due) = (packets(host)[0].at, at(begin, 7 - 4 - 1));
             assert!(
                 woken >= due,
                 "{word}: woken at {woken}, due at {due} by its clock"
             );
             let released = commands(host, "release-session")[0].0;
-            assert!(released >= at(begin, 13), "{word}: released at {released}");
+            assert!(released >= at(begin, 9), "{word}: released at {released}");
             assert_eq!(scheduler.terminate().await.0.code(), Some(0));
         }
     })

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use chrono::{DateTime, TimeDelta, Utc};
 use host_sim::{At, Cause, EffectKind, Fault, PowerState, SimHost};
 use serde_json::json;
 use store_support::{Database, each_backend};
@@ -55,13 +56,14 @@ each_backend! {
         .await;
         assert_eq!((&told["status"], &told["next"]["what"]), (&json!("COMPLETED"), &json!("power")), "{told}");
         let host = lab.sim(1);
-        assert_eq!(commands(host, "power"), [], "not before its time");
-
+        let due: DateTime<Utc> = told["next"]["at"].as_str().unwrap().parse().unwrap();
         has_state(db, "0xaa", "end", "done").await;
         assert!(is_off_by_command(host), "{:?}", host.effects());
-        let given: Vec<_> = commands(host, "power").into_iter().map(|(_, args)| args).collect();
-        assert_eq!(given, [["shutdown", "--no-force"]], "once, and softly");
+        let (ordered, given): (Vec<_>, Vec<_>) = commands(host, "power").into_iter().unzip();
         let released = commands(host, "release-session");
+        let after = TimeDelta::seconds(4);
+        assert!(ordered[0] >= due && due >= released[0].0 + after, "not before its time: {ordered:?}, due {due}");
+        assert_eq!(given, [["shutdown", "--no-force"]], "once, and softly");
         assert_eq!(released[0].1, [""; 0], "no reboot of what is taken down");
         let rows = history(db, "0xaa").await;
         let power: Vec<_> = rows.iter().filter(|row| row.action == "power:shutdown").collect();

@@ -17,6 +17,7 @@ mod configuration;
 mod crashes;
 mod crowd;
 mod database_lost;
+mod events;
 mod idle_power;
 mod killed;
 mod leads;
@@ -31,12 +32,15 @@ mod pacing;
 mod polling;
 mod pooling;
 mod refusals;
+mod retention;
+mod rounds;
 mod running;
 mod sharing;
 mod silence;
 mod telling;
 mod traces;
 mod unmapped;
+mod watching;
 mod workers;
 
 /// The program under test.

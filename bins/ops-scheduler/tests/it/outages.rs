@@ -59,6 +59,7 @@ async fn a_database_that_is_away_for_a_while_is_only_a_pause() {
         let lab = Lab::start(vec![awake(1)]).await.with("MYSQL_DSN", url);
         let lab = lab
             .with("OPS_POLL_ENABLED", "true")
+            .with("OPS_HEARTBEAT_STORE", "every")
             .with("OPS_POLL_INTERVAL", "1");
         let mut scheduler = lab.run(SCHEDULER, &[]);
         let heartbeats = || count(db, "SELECT COUNT(*) FROM lab_host_heartbeat");

@@ -4,23 +4,25 @@ use chrono::TimeDelta;
 use store_support::each_backend;
 
 use crate::SCHEDULER;
-use crate::harness::{Lab, asleep, in_secs, migrate, packets, reservations, until};
+use crate::harness::{Lab, asleep, in_secs, migrate, now, packets, reservations, until};
 use crate::running::{Running, has_status};
 
-/// One host every two seconds.
-const PER_MINUTE: u32 = 30;
+/// One host every three seconds.
+const PER_MINUTE: u32 = 20;
+const HOSTS: u8 = 6;
 
 each_backend! {
     async fn a_class_is_woken_at_the_configured_rate_whoever_starts_first_before_the_others(test) {
         let db = test.database();
         migrate(db).await;
-        let lab = Lab::start((1..=10).map(asleep).collect()).await.on(&test);
+        let lab = Lab::start((1..=HOSTS).map(asleep).collect()).await.on(&test);
         let lab = lab.with("OPS_WAKE_RATE_PER_MINUTE", PER_MINUTE.to_string());
         // All are due at once; the higher its number, the sooner a host is needed.
-        for n in 1..=10 {
+        for n in 1..=HOSTS {
             let start = in_secs(100 - 5 * i64::from(n));
             reservations::book(db, &format!("0x{n}"), &n.to_string(), start, in_secs(600)).await;
         }
+        let begin = now();
         let running = Running::start(&lab);
         // Whoever comes first finds nobody else in the queue, and that may be any of them.
         let told = until("one of the last two waits for its turn", || async {
@@ -28,22 +30,22 @@ each_backend! {
             told.into_iter().find(|told| told["wait"]["code"] == "paced")
         })
         .await;
-        let detail = "the wake waits its turn, 30 hosts are woken in a minute";
+        let detail = "the wake waits its turn, 20 hosts are woken in a minute";
         assert_eq!(told["wait"]["detail"], detail, "{told}");
         assert!(told["summary"].as_str().unwrap().contains("paced"), "{told}");
-        for n in 1..=10 {
+        for n in 1..=HOSTS {
             has_status(db, &format!("0x{n}"), "ACTIVE").await;
         }
-        let mut woken: Vec<_> = (1..=10_u8).map(|n| (packets(lab.sim(n))[0].at, n)).collect();
+        let mut woken: Vec<_> = (1..=HOSTS).map(|n| (packets(lab.sim(n))[0].at, n)).collect();
         woken.sort_unstable();
         // From the second one on the deadline counts.
         let queued: Vec<_> = woken[1..].iter().map(|(_, n)| *n).collect();
         assert!(queued.is_sorted_by(|one, next| one > next), "{woken:?}");
         let pause = TimeDelta::minutes(1) / i32::try_from(PER_MINUTE).unwrap();
-        // A packet may leave a little after its turn.
-        let shortest = pause - TimeDelta::milliseconds(400);
-        assert!(woken.windows(2).all(|pair| pair[1].0 - pair[0].0 >= shortest), "{woken:?}");
-        assert!(woken[9].0 - woken[0].0 >= pause * 9 - TimeDelta::milliseconds(400), "{woken:?}");
+        // Never before its turn; how long after it is the machine's affair.
+        for (before, (at, _)) in (0..).zip(&woken) {
+            assert!(*at >= begin + pause * before, "number {before} after {begin}: {woken:?}");
+        }
         running.stop().await;
     }
 }
@@ -58,7 +60,7 @@ each_backend! {
             reservations::book(db, &format!("0x{n}"), &n.to_string(), in_secs(60), in_secs(600)).await;
         }
         let mut scheduler = lab.run(SCHEDULER, &[]);
-        scheduler.says("the wake waits its turn, 30 hosts are woken in a minute").await;
+        scheduler.says("the wake waits its turn, 20 hosts are woken in a minute").await;
         let said = scheduler.said();
         let line = said.lines().find(|line| line.contains("waits its turn")).unwrap();
         assert!(line.contains("host.name=lab-ws-0") && line.contains("paced"), "{line}");

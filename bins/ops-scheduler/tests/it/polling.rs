@@ -51,7 +51,8 @@ each_backend! {
         let lab = lab
             .with("OPS_POLL_ENABLED", "true")
             .with("OPS_POLL_INTERVAL", "1")
-            .with("OPS_POLL_DEADLINE", "600");
+            .with("OPS_POLL_DEADLINE", "600")
+            .with("OPS_HEARTBEAT_STORE", "every");
         lab.sim(4).set_fault(Fault::Hang(At::Receive));
         lab.sim(5).set_fault(Fault::GarbledHeartbeat);
         let running = Running::start(&lab);

@@ -3,6 +3,7 @@
 use host_sim::Fault;
 use store_support::each_backend;
 
+use crate::SCHEDULER;
 use crate::harness::{
     Lab, asleep, awake, commands, history, in_secs, migrate, packets, reservations, status, until,
 };
@@ -15,8 +16,13 @@ each_backend! {
         let lab = Lab::start(vec![asleep(1)]).await.on(&test).with("OPS_WAKE_TIMEOUT", "5");
         let host = lab.sim(1);
         host.set_fault(Fault::NeverBoots);
-        reservations::book(db, "0xaa", "1", in_secs(4), in_secs(12)).await;
+        reservations::book(db, "0xaa", "1", in_secs(4), in_secs(600)).await;
         let running = Running::start(&lab);
+        until("a try has failed", || async {
+            history(db, "0xaa").await.iter().any(|row| row.action == "scheduler:start").then_some(())
+        })
+        .await;
+        reservations::shift(db, "0xaa", in_secs(-60), in_secs(0)).await;
         let ended = has_state(db, "0xaa", "start", "needs_attention").await;
         let reason = &ended.details()["reason"];
         assert_eq!(reason["rung"], "tcp_port", "{reason}");
@@ -70,5 +76,27 @@ each_backend! {
         let codes: Vec<_> = prepares.iter().map(|row| (row.success, row.response_code)).collect();
         assert_eq!(codes, [(false, Some(2)), (false, Some(2)), (true, Some(0))]);
         running.stop().await;
+    }
+}
+
+each_backend! {
+    async fn a_password_that_was_refused_is_let_be_and_a_new_one_is_tried_at_once(test) {
+        let db = test.database();
+        migrate(db).await;
+        let lab = Lab::start(vec![awake(1)]).await.on(&test);
+        lab.write_catalog(|entries| entries[0]["winrm_pass"] = "wrong".into());
+        let lab = lab
+            .with("OPS_RESERVATION_AUTOMATION", "no")
+            .with("OPS_POLL_ENABLED", "true")
+            .with("OPS_POLL_INTERVAL", "1");
+        let mut scheduler = lab.run(SCHEDULER, &[]);
+        scheduler.says("the heartbeat cannot be read host.name=lab-ws-01 code=\"unauthorized\"").await;
+        let refused = lab.sim(1).counts().refused_credentials;
+        tokio::time::sleep(std::time::Duration::from_secs(3)).await;
+        assert_eq!(lab.sim(1).counts().refused_credentials, refused, "accounts get locked out");
+        lab.write_catalog(|_| {});
+        scheduler.signal("HUP");
+        scheduler.says("the heartbeat can be read again host.name=lab-ws-01").await;
+        assert_eq!(scheduler.terminate().await.0.code(), Some(0));
     }
 }

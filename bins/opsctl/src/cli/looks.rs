@@ -104,6 +104,64 @@ pub(crate) struct OperationsArgs {
     pub(crate) page: Page,
 }
 
+/// What of a host's past.
+#[derive(Debug, Args)]
+pub(crate) struct HistoryArgs {
+    /// The host's name
+    pub(crate) host: String,
+    /// What to tell of it
+    #[arg(value_parser = FIELDS.map(|(word, _)| word))]
+    pub(crate) field: String,
+    #[command(flatten)]
+    pub(crate) window: Window,
+    /// How long each step is [default: a 96th of the time]
+    #[arg(long, value_name = "DURATION", value_parser = when::duration)]
+    pub(crate) step: Option<Duration>,
+}
+
+/// What can be told of a host's past: our words, and those of the API.
+pub(crate) const FIELDS: [(&str, &str); 5] = [
+    ("ready", "ready"),
+    ("local-mode", "localMode"),
+    ("local-session", "localSession"),
+    ("power", "power"),
+    ("boot", "boot"),
+];
+
+/// From when until when.
+#[derive(Debug, Args)]
+pub(crate) struct Window {
+    /// From this instant: 2026-03-01T09:00:00Z, "2026-03-01 09:00", 09:00, -2h [default: a day before the end]
+    #[arg(long, allow_hyphen_values = true)]
+    pub(crate) from: Option<String>,
+    /// Until this instant [default: now]
+    #[arg(long, allow_hyphen_values = true)]
+    pub(crate) to: Option<String>,
+}
+
+/// Which events.
+#[derive(Debug, Args)]
+pub(crate) struct EventsArgs {
+    /// Of this host
+    #[arg(long)]
+    pub(crate) host: Option<String>,
+    /// After the event with this id [default: from the first that is kept; with --follow those that come from now on]
+    #[arg(long, value_name = "ID", value_parser = clap::value_parser!(i64).range(0..))]
+    pub(crate) after: Option<i64>,
+    /// At most so many at once
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=500))]
+    pub(crate) limit: Option<u32>,
+    /// Go on with those that come, until Ctrl-C
+    #[arg(long, short)]
+    pub(crate) follow: bool,
+    /// How often to ask with --follow
+    #[arg(long, default_value = "2s", value_parser = when::duration, requires = "follow")]
+    pub(crate) interval: Duration,
+    /// Stop after so many events with --follow
+    #[arg(long, requires = "follow")]
+    pub(crate) count: Option<u64>,
+}
+
 /// Which entries of the audit.
 #[derive(Debug, Args)]
 pub(crate) struct AuditArgs {

@@ -4,8 +4,8 @@ use reqwest::Method;
 use serde_json::{Map, Value, json};
 
 use super::model::{
-    Audit, Explanation, Health, Host, HostExplanation, HostList, Operation, Polled, RecentOperations,
-    ReservationList, Timeline, Worker, WorkerList,
+    Audit, EventList, Explanation, Health, History, Host, HostExplanation, HostList, Hours, Operation,
+    Polled, RecentOperations, ReservationList, Timeline, Worker, WorkerList,
 };
 use super::{Answer, Client, ClientError, Stream, accept, typed};
 
@@ -111,6 +111,39 @@ impl Client {
             query,
             self.stream_deadline(),
         )
+    }
+
+    pub(crate) async fn history(
+        &self,
+        host: &str,
+        field: &str,
+        from: Option<String>,
+        to: Option<String>,
+        step_secs: Option<u64>,
+    ) -> Called<History> {
+        let query = given([
+            ("field", Some(field.to_owned())),
+            ("from", from),
+            ("to", to),
+            ("stepSecs", text(step_secs)),
+        ]);
+        self.get(&["api", "hosts", host, "history"], &query).await
+    }
+
+    pub(crate) async fn hours(&self, host: &str, from: Option<String>, to: Option<String>) -> Called<Hours> {
+        let query = given([("from", from), ("to", to)]);
+        self.get(&["api", "hosts", host, "hours"], &query).await
+    }
+
+    /// `after` is an id, or `newest`.
+    pub(crate) async fn events(
+        &self,
+        host: Option<String>,
+        after: Option<String>,
+        limit: Option<u32>,
+    ) -> Called<EventList> {
+        let query = given([("host", host), ("after", after), ("limit", text(limit))]);
+        self.get(&["api", "events"], &query).await
     }
 
     pub(crate) async fn recent_operations(

@@ -50,11 +50,13 @@ macro_rules! documents {
 }
 
 mod hosts;
+mod past;
 mod reservations;
 mod service;
 mod work;
 
 pub(crate) use hosts::{Claim, Host, HostConfig, HostList, Maintenance, Polled};
+pub(crate) use past::{Event, EventList, History, Hours, Latency};
 pub(crate) use reservations::{
     Booking, EffectiveLead, Explanation, HostExplanation, LastFailure, Next, Pagination, RecentOperations,
     ReservationList, Row, Timeline, Wait,

@@ -61,14 +61,10 @@ pub(super) async fn host(context: &Context, name: &str) -> Ended {
 }
 
 pub(super) async fn reservations(context: &Context, args: ReservationsArgs) -> Ended {
-    let instant = |name: &str, text: Option<String>| {
-        let read = text.map(|text| Moment::now().parse(&text)).transpose();
-        read.map(|at| at.map(stamp))
-            .map_err(|problem| Failure::Usage(format!("{name}: {problem}")))
-    };
+    let moment = Moment::now();
     let filter = ReservationFilter {
-        from: instant("--from", args.from)?,
-        to: instant("--to", args.to)?,
+        from: instant(moment, "--from", args.from)?,
+        to: instant(moment, "--to", args.to)?,
         host: args.host,
         lab: args.lab,
         status: args.status.map(|status| status.to_uppercase()),
@@ -80,6 +76,13 @@ pub(super) async fn reservations(context: &Context, args: ReservationsArgs) -> E
         .out
         .answer(&answer.document, |style| show::reservations(&answer.value, style))?;
     Ok(Exit::Done)
+}
+
+/// An instant of the command line, as the API takes it.
+pub(super) fn instant(moment: Moment, name: &str, text: Option<String>) -> Result<Option<String>, Failure> {
+    let read = text.map(|text| moment.parse(&text)).transpose();
+    read.map(|at| at.map(stamp))
+        .map_err(|problem| Failure::Usage(format!("{name}: {problem}")))
 }
 
 /// An instant as the API takes it.

@@ -2,11 +2,13 @@
 
 mod history;
 mod hosts;
+mod past;
 mod reasons;
 mod things;
 
 pub(crate) use history::{operation, recent, reservations, steps, timeline};
 pub(crate) use hosts::{heartbeat, host, hosts, in_maintenance, polled};
+pub(crate) use past::{event, events, host_history, hours};
 pub(crate) use reasons::{explanation, host_explanation};
 pub(crate) use things::{audit, facts_of, health, worker, workers};
 

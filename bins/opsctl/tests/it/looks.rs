@@ -226,3 +226,122 @@ fn colours_are_for_terminals_unless_asked_for() {
             .contains("\u{1b}[32mfresh")
     );
 }
+
+#[test]
+fn what_was_is_asked_for_with_its_window() {
+    let document = json!({"host": "h 1", "field": "localMode", "stepSecs": 3600, "points": [
+        {"at": "2026-03-01T09:00:00.000Z", "knownSecs": 3600.0, "share": 0.5, "last": true, "changes": 1}]});
+    let line = "GET /api/hosts/h%201/history?field=localMode&from=2026-03-01T09%3A00%3A00.000Z&to=2026-03-02T00%3A00%3A00.000Z&stepSecs=3600";
+    let window = ["--from", "2026-03-01 09:00", "--to", "2026-03-02", "--step", "1h"];
+    let text = asked(
+        line,
+        &[&["history", "h 1", "local-mode"], &window[..]].concat(),
+        &document,
+    );
+    assert!(text.contains("50.0 %"), "{text}");
+    asked(
+        "GET /api/hosts/h/history?field=ready",
+        &["history", "h", "ready"],
+        &document,
+    );
+
+    let document = json!({"hours": [{"hour": "2026-03-01T09:00:00.000Z", "polls": 60, "failures": 0}]});
+    let line = "GET /api/hosts/h/hours?from=2026-03-01T09%3A00%3A00.000Z";
+    let text = asked(line, &["hours", "h", "--from", "2026-03-01 09:00"], &document);
+    assert!(text.contains("60"), "{text}");
+}
+
+#[test]
+fn a_step_or_field_that_cannot_be_is_refused_before_anything_is_asked() {
+    let script = Script::always(Reply::json(200, &json!({})));
+    for arguments in [
+        &["history", "h", "ready", "--step", "500ms"][..],
+        &["history", "h", "ready", "--step", "0s"],
+        &["history", "h", "readiness"],
+        &["history", "h", "ready", "--from", "whenever"],
+        &["hours", "h", "--to", "whenever"],
+        &["events", "--after", "-1"],
+        &["events", "--limit", "501"],
+        &["events", "--count", "1"],
+    ] {
+        opsctl(&script, arguments).expect(2);
+    }
+    assert!(script.seen().is_empty());
+    let refusal = json!({"error": "host 'h' not found in config", "code": "unknown_host"});
+    let script = Script::always(Reply::json(404, &refusal));
+    for arguments in [
+        &["history", "h", "ready"][..],
+        &["hours", "h"],
+        &["events", "--host", "h", "--follow"],
+    ] {
+        opsctl(&script, arguments).expect(3);
+    }
+}
+
+fn event(id: i64) -> Value {
+    json!({"id": id, "host": "h", "kind": "session-guard", "at": "2026-03-01T09:00:00.000Z", "payload": {"user": format!("u{id}")}})
+}
+
+#[test]
+fn events_are_listed_and_the_place_to_go_on_is_named() {
+    let page = json!({"events": [event(4), event(6)], "next": 6, "more": true});
+    let line = "GET /api/events?host=h&after=3&limit=2";
+    let text = asked(
+        line,
+        &["events", "--host", "h", "--after", "3", "--limit", "2"],
+        &page,
+    );
+    assert!(
+        text.contains("user=u6") && text.ends_with("more: --after 6\n"),
+        "{text}"
+    );
+    let end = json!({"events": [event(4)], "next": 4, "more": false});
+    assert!(!asked("GET /api/events", &["events"], &end).contains("more"));
+}
+
+#[test]
+fn events_are_followed_each_once_over_a_service_that_is_away_for_a_moment() {
+    let script = Script::start(
+        |seen, number| match (number, seen.path.rsplit('=').next().unwrap()) {
+            (0, "newest") => Reply::json(200, &json!({"events": [], "next": 7, "more": false})),
+            (1, "7") => Reply::json(
+                200,
+                &json!({"events": [event(8), event(9)], "next": 9, "more": true}),
+            ),
+            (2, "9") => Reply::json(500, &json!({"error": "away"})),
+            (3, "9") => Reply::json(200, &json!({"events": [], "next": 9, "more": false})),
+            (4, "9") => Reply::json(
+                200,
+                &json!({"events": [event(12), event(13)], "next": 13, "more": false}),
+            ),
+            other => panic!("{other:?}"),
+        },
+    );
+    let arguments = [
+        "--json",
+        "events",
+        "--follow",
+        "--interval",
+        "200ms",
+        "--count",
+        "3",
+    ];
+    let ran = opsctl(&script, &arguments);
+    ran.expect(0);
+    let ids: Vec<i64> = ran
+        .out
+        .lines()
+        .map(|line| {
+            serde_json::from_str::<Value>(line).unwrap()["id"]
+                .as_i64()
+                .unwrap()
+        })
+        .collect();
+    assert_eq!(ids, [8, 9, 12]);
+    assert!(ran.err.contains("away"), "{}", ran.err);
+
+    let quiet = Script::always(Reply::json(200, &json!({"events": [], "next": 7, "more": false})));
+    let arguments = ["events", "--follow", "--interval", "200ms", "--timeout", "900ms"];
+    opsctl(&quiet, &arguments).expect(7);
+    assert!(quiet.seen().len() >= 2, "{:?}", quiet.lines());
+}

@@ -158,6 +158,32 @@ async fn a_day_at_the_terminal() {
         .await;
     let beat: serde_json::Value = serde_json::from_str(beats.expect(0).out.trim()).unwrap();
     assert_eq!(beat["data"]["host"], "lab-ws-01");
+    let hours = site
+        .opsctl(&["--json", "hours", "lab-ws-01", "--from", "-2h"])
+        .await
+        .expect(0)
+        .json();
+    assert!(hours["hours"][0]["polls"].as_u64() >= Some(1), "{hours}");
+    let arguments = [
+        "--json",
+        "history",
+        "lab-ws-01",
+        "ready",
+        "--from",
+        "-1h",
+        "--step",
+        "10m",
+    ];
+    let history = site.opsctl(&arguments).await.expect(0).json();
+    assert_eq!(history["points"].as_array().map(Vec::len), Some(6), "{history}");
+    let events = site
+        .opsctl(&["--json", "events", "--host", "lab-ws-01"])
+        .await
+        .expect(0)
+        .json();
+    assert!(events["events"].is_array() && events["next"].is_i64(), "{events}");
+    let following = ["events", "--follow", "--timeout", "1s", "--interval", "200ms"];
+    site.opsctl(&following).await.expect(7);
     let audit = site
         .opsctl(&["--json", "audit", "--subject", "lab-ws-01"])
         .await

@@ -66,6 +66,9 @@ each_backend! {
         let guessed: String = guessed.iter().map(|byte| format!("{byte:02x}")).collect();
         assert_ne!(digest(one.id).await, guessed);
         assert_ne!(digest(one.id).await, digest(other.id).await, "equal requests do not show");
+        // Nor does whoever has the rows and the program, but not the secret.
+        let guesser = CallJournal::new(test.database().clone()).keyed_by(&"another secret".into());
+        assert_eq!(guesser.open(&keyed("one"), LEASE).await.unwrap(), Opened::Mismatch(one.id));
 
         let bare = CallJournal::new(test.database().clone());
         let (plain, secret) = (keyed("bare"), NewCall { request: "hunter2".to_owned(), ..keyed("bare") });

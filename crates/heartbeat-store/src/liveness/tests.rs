@@ -28,6 +28,7 @@ fn reported(secs: i64) -> HostState {
         clock_offset: Some(TimeDelta::seconds(-20)),
         last_forced_logoff_at: None,
         last_heartbeat_id: Some(1),
+        ..HostState::default()
     }
 }
 

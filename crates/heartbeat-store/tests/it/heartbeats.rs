@@ -57,7 +57,7 @@ each_backend! {
             .await
             .unwrap();
         let latest = store.latest(&host.name).await.unwrap().unwrap();
-        assert_eq!(latest.id, recorded.heartbeat_id);
+        assert_eq!(Some(latest.id), recorded.heartbeat_id);
         assert_eq!(
             (latest.timestamp, latest.observed_at),
             (at("2026-03-01T09:01:00Z"), at("2026-03-01T09:01:01Z"))

@@ -4,8 +4,19 @@
     reason = "a test stops where something is not as it must be"
 )]
 
+mod away;
+mod batches;
+mod cursors;
 mod events;
 mod heartbeats;
+mod history;
+mod poison;
+mod polls;
+mod relay;
+mod retention;
+mod rows;
+mod schema;
+mod size;
 mod states;
 
 use chrono::{DateTime, Utc};

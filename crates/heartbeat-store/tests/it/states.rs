@@ -108,7 +108,7 @@ each_backend! {
                 .record(&host, &heartbeat, &raw, at("2026-03-01T09:00:00Z"))
                 .await
                 .unwrap();
-            ids.push(recorded.heartbeat_id);
+            ids.push(recorded.heartbeat_id.unwrap());
             if name == "ws-b" {
                 for (user, stamp) in [("new", "2026-03-01T08:59:00Z"), ("old", "2026-03-01T08:00:00Z")] {
                     let line = format!(r#"{{"timestamp": "{stamp}", "user": "{user}"}}"#);

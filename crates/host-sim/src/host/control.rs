@@ -99,6 +99,10 @@ impl SimHost {
         matches!(reached, Ok(Ok(_)))
     }
 
+    pub(crate) fn inner(&self) -> &Arc<Inner> {
+        &self.inner
+    }
+
     pub(crate) async fn wait_until_started(&self) {
         if self.inner.spec.awake_at_start {
             // The power task binds the ports right after its spawn; the limit only ends a hopeless wait.
@@ -171,6 +175,16 @@ impl SimHost {
         let moment = self.inner.moment();
         if self.inner.lock().station.log_off(user, moment) {
             self.inner.log(EffectKind::LoggedOff {
+                user: user.to_owned(),
+            });
+        }
+    }
+
+    /// The session guard sends a user off against his will, which is a line in the event file.
+    pub fn send_off(&self, user: &str) {
+        let moment = self.inner.moment();
+        if self.inner.lock().station.send_off(user, moment) {
+            self.inner.log(EffectKind::ForcedLogoff {
                 user: user.to_owned(),
             });
         }

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use rand::RngExt;
@@ -11,6 +11,7 @@ use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use super::{Inner, PowerState, another_name, packet};
 use crate::effects::{Cause, EffectKind, count};
@@ -64,7 +65,8 @@ pub(super) struct Machine {
     inner: Arc<Inner>,
     /// The card's own socket for magic packets, if it has one.
     udp: Option<UdpSocket>,
-    orders: mpsc::Receiver<Order>,
+    /// None while the machine is parked.
+    orders: Option<mpsc::Receiver<Order>>,
     rng: StdRng,
     stop: CancellationToken,
     phase: Phase,
@@ -79,7 +81,7 @@ impl Machine {
     pub(super) fn new(
         inner: Arc<Inner>,
         udp: Option<UdpSocket>,
-        orders: mpsc::Receiver<Order>,
+        orders: Option<mpsc::Receiver<Order>>,
         rng: StdRng,
         stop: CancellationToken,
     ) -> Self {
@@ -97,16 +99,25 @@ impl Machine {
     }
 
     pub(super) async fn run(mut self) {
+        self.start().await;
+        self.go_on().await;
+    }
+
+    /// Brings a machine up that is up from the start.
+    async fn start(&mut self) {
         if self.inner.spec.awake_at_start {
             self.begin_boot();
             self.open_ports().await;
             self.become_ready();
         }
+    }
+
+    async fn go_on(mut self) {
         loop {
             let deadline = self.next_deadline();
             tokio::select! {
                 () = self.stop.cancelled() => break,
-                Some(order) = self.orders.recv() => self.obey(order).await,
+                Some(order) = next(self.orders.as_mut()) => self.obey(order).await,
                 () = readable(self.udp.as_ref()) => self.read_packet(),
                 () = tokio::time::sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => {
                     self.deadline_passed().await;
@@ -298,6 +309,49 @@ impl Machine {
 
     fn show(&self, state: PowerState) {
         self.inner.power.send_replace(state);
+    }
+}
+
+/// A machine that stands still: no task, until somebody wants something of it.
+pub(crate) struct Parked {
+    machine: Box<Machine>,
+    tasks: TaskTracker,
+    runtime: tokio::runtime::Handle,
+}
+
+impl Parked {
+    /// Brings the machine up if it is to be, and leaves it with its host.
+    pub(super) async fn park(mut machine: Machine, tasks: TaskTracker) {
+        machine.start().await;
+        let inner = Arc::clone(&machine.inner);
+        let parked = Self {
+            machine: Box::new(machine),
+            tasks,
+            runtime: tokio::runtime::Handle::current(),
+        };
+        *inner.parked.lock().unwrap_or_else(PoisonError::into_inner) = Some(parked);
+    }
+
+    /// From now on a task of its own sees to it.
+    pub(super) fn run(self, orders: mpsc::Receiver<Order>) {
+        let mut machine = *self.machine;
+        machine.orders = Some(orders);
+        self.tasks.spawn_on(machine.go_on(), &self.runtime);
+    }
+
+    /// Takes the machine down with its farm.
+    pub(crate) async fn end(self) {
+        let mut machine = *self.machine;
+        machine.close_ports().await;
+        machine.inner.lock().shells.clear();
+    }
+}
+
+/// The next order; never without a channel.
+async fn next(orders: Option<&mut mpsc::Receiver<Order>>) -> Option<Order> {
+    match orders {
+        Some(orders) => orders.recv().await,
+        None => std::future::pending().await,
     }
 }
 

@@ -1,7 +1,8 @@
 //! The WinRM ports of a running machine: open from boot to shutdown.
 
+use std::collections::HashMap;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -25,8 +26,13 @@ use crate::host::{Inner, ServiceStage};
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(20);
 /// Longest time a connection is kept that hangs before its first request.
 const HANG_LIMIT: Duration = Duration::from_secs(600);
+/// Connections that wait to be accepted, of one host.
+const BACKLOG: u32 = 1024;
 /// Largest request head.
 const HEAD_LIMIT: usize = 32 * 1024;
+
+/// The hosts behind a wildcard listener, by their address.
+pub(crate) type ByAddress = HashMap<Ipv4Addr, Arc<Inner>>;
 
 /// Open ports with all their connections.
 pub(crate) struct Listeners {
@@ -37,12 +43,16 @@ pub(crate) struct Listeners {
 impl Listeners {
     /// Opens the ports of a host.
     pub(crate) async fn open(host: Arc<Inner>) -> io::Result<Self> {
-        let http = listen(host.http).await?;
+        let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
+        if let Some(door) = host.door() {
+            door.open(stop.clone(), tasks.clone());
+            return Ok(Self { stop, tasks });
+        }
+        let http = listen(host.http, BACKLOG).await?;
         let https = match host.https {
-            Some(address) => Some(listen(address).await?),
+            Some(address) => Some(listen(address, BACKLOG).await?),
             None => None,
         };
-        let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         tasks.spawn(accept(host, http, https, stop.clone(), tasks.clone()));
         Ok(Self { stop, tasks })
     }
@@ -62,12 +72,12 @@ impl Drop for Listeners {
 }
 
 /// Binds a port that the machine had before: a closed connection in its last state does not hinder that.
-async fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+pub(crate) async fn listen(address: SocketAddr, backlog: u32) -> io::Result<TcpListener> {
     let mut tries = 0;
     loop {
         let socket = TcpSocket::new_v4()?;
         socket.set_reuseaddr(true)?;
-        match socket.bind(address).and_then(|()| socket.listen(1024)) {
+        match socket.bind(address).and_then(|()| socket.listen(backlog)) {
             Err(error) if error.kind() == io::ErrorKind::AddrInUse && tries < 20 => {
                 tries += 1;
                 tokio::time::sleep(Duration::from_millis(50)).await;
@@ -113,6 +123,48 @@ async fn accept(
             }
         }
     }
+}
+
+/// Serves one port of all hosts of a farm until `stop`: the address a client spoke to says whom it meant.
+pub(crate) async fn accept_for_all(
+    listener: TcpListener,
+    secure: bool,
+    hosts: Arc<ByAddress>,
+    stop: CancellationToken,
+) {
+    loop {
+        let accepted = tokio::select! {
+            () = stop.cancelled() => return,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((tcp, peer)) => hand_over(&hosts, tcp, peer, secure),
+            Err(error) => {
+                // Out of descriptors or the like: give others time to close some.
+                tracing::warn!(%error, "cannot accept a connection");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+}
+
+/// Gives a connection to the host it is meant for. Where nobody is, or its machine is off, it is reset.
+fn hand_over(hosts: &ByAddress, tcp: TcpStream, peer: SocketAddr, secure: bool) {
+    let host = match tcp.local_addr().map(|address| address.ip()) {
+        Ok(IpAddr::V4(address)) => hosts.get(&address),
+        _ => None,
+    };
+    let Some((host, (stop, tasks))) = host.and_then(|host| Some((host, host.door()?.way_in()?))) else {
+        reset(&tcp);
+        return;
+    };
+    let host = Arc::clone(host);
+    tasks.spawn(async move {
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = serve(host, tcp, peer, secure) => {}
+        }
+    });
 }
 
 async fn serve(host: Arc<Inner>, tcp: TcpStream, peer: SocketAddr, secure: bool) {

@@ -7,6 +7,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 
 use super::files;
 use super::programs::Call;
+use super::watch::Watch;
 
 /// Byte order mark, which PowerShell strips when it reads text.
 const MARK: &[u8] = &[0xEF, 0xBB, 0xBF];
@@ -26,6 +27,9 @@ pub(super) async fn run(call: &Call<'_>, args: &[String]) -> i32 {
         }
     }
     let variables = variables(&script);
+    if let Some(watch) = Watch::of(&script, &variables) {
+        return watch.run(call).await;
+    }
     if let Some(code) = with_variables(call, &script, &variables) {
         return code;
     }

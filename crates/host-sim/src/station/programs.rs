@@ -7,7 +7,7 @@ use tokio::sync::Notify;
 use tokio::time::sleep;
 
 use super::cmdline::{When, argv, cmd_pieces};
-use super::{builtins, files, labstation, powershell};
+use super::{builtins, curl, files, labstation, powershell};
 use crate::effects::EffectKind;
 use crate::host::Inner;
 use crate::script::Step;
@@ -200,6 +200,7 @@ async fn execute(call: &Call<'_>, line: &str, argv: &[String], depth: u8) -> i32
             None => 0,
         },
         "type" => type_files(call, args),
+        "curl" => curl::run(call, args),
         "copy" => builtins::copy(call, args),
         "del" | "erase" => builtins::del(call, args),
         "if" => builtins::if_exist(call, args),

@@ -197,6 +197,7 @@ impl Command {
     ) {
         let command = Arc::clone(self);
         host.counts.command_started();
+        host.asked(&line);
         tokio::spawn(async move {
             let _running = Gauge::adopt(&host.counts.running);
             let code = tokio::select! {

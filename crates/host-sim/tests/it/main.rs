@@ -11,3 +11,4 @@ mod power;
 mod shells;
 mod station;
 mod tls;
+mod wildcard;

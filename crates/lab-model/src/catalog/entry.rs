@@ -44,6 +44,7 @@ pub(super) fn read(
     let winrm = winrm::access(&mut keys, address.as_deref());
     let wake = wake(&mut keys);
     let ping_target = keys.parsed("ping_target", check_address);
+    let watch = keys.switch("watch").unwrap_or(false);
     let labs = labs(&mut keys);
     let labstation_exe = keys
         .text("labstation_exe")
@@ -78,6 +79,7 @@ pub(super) fn read(
         labstation_exe,
         heartbeat_path,
         events_path,
+        watch,
         labs,
         extra: extra.map(|(key, value)| (key.clone(), value.clone())).collect(),
     })
@@ -179,6 +181,9 @@ pub(super) fn public_view(host: &Host) -> Value {
         "labs": host.labs,
     });
     if let Value::Object(view) = &mut view {
+        if host.watch {
+            view.insert("watch".into(), json!(true));
+        }
         if let Some(credential) = &host.winrm.credential {
             view.insert("winrm_credential_ref".into(), json!(credential));
         }

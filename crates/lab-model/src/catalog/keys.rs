@@ -226,6 +226,12 @@ pub const CATALOG_KEYS: &[CatalogKey] = &[
         "the session guard's events",
     ),
     key(
+        "watch",
+        KeyKind::Switch,
+        "`false`",
+        "on: the station reports changes within seconds over one request that is held, instead of being polled",
+    ),
+    key(
         LOCAL_MODE_FLAG,
         KeyKind::Text,
         r"`local-mode.flag` in the station's data folder",

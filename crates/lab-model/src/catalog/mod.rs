@@ -177,6 +177,8 @@ pub struct Host {
     pub heartbeat_path: String,
     /// The session guard's events.
     pub events_path: String,
+    /// Whether the station is asked to report changes by itself, over one request that is held, instead of being polled.
+    pub watch: bool,
     /// The labs this host serves.
     pub labs: Vec<LabId>,
     /// Keys this release does not know, kept as they were.

@@ -24,6 +24,9 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use receiver::Receiver;
 
+/// Only a test that fails waits for it.
+const LIMIT: Duration = Duration::from_secs(60);
+
 fn now() -> DateTime<Utc> {
     "2026-03-01T09:00:00Z".parse().unwrap()
 }
@@ -98,7 +101,7 @@ async fn run(db: &Database, sql: &str) {
     db.connection().execute_unprepared(sql).await.unwrap();
 }
 
-/// Waits until `ready` gives something, for at most 20 s.
+/// Waits until `ready` gives something. Only a test that fails waits for the limit.
 async fn until<T, F: Future<Output = Option<T>>>(what: &str, ready: impl Fn() -> F) -> T {
     let waiting = async {
         loop {
@@ -108,9 +111,9 @@ async fn until<T, F: Future<Output = Option<T>>>(what: &str, ready: impl Fn() ->
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    match tokio::time::timeout(Duration::from_secs(20), waiting).await {
+    match tokio::time::timeout(LIMIT, waiting).await {
         Ok(found) => found,
-        Err(_) => panic!("not within 20 s: {what}"),
+        Err(_) => panic!("not within {LIMIT:?}: {what}"),
     }
 }
 

@@ -102,12 +102,38 @@ table! {
     CLAIM_TAKEOVERS = counter("labops_claim_takeovers_total", &[],
         "claims under which something was resumed that another flow had left in the middle");
 
-    POLLS = counter("labops_polls_total", &[Label::bounded("outcome", "`ok` or the code of a station error")],
+    POLLS = counter("labops_polls_total",
+        &[Label::bounded("outcome", "`ok`, `off` (nobody needs it) or the code of a station error")],
         "polls of heartbeats that ended");
-    POLL_DURATION = seconds("labops_poll_duration_seconds", STEPS, &[Label::of("outcome", &["ok", "failed"])],
+    POLL_DURATION = seconds("labops_poll_duration_seconds", STEPS, &[Label::of("outcome", &["ok", "failed", "off"])],
         "how long a poll took");
     POLL_LATENESS = seconds("labops_poll_lateness_seconds", LATENESS, &[],
         "how long after it was due a poll began");
+    POLLS_IN_FLIGHT = gauge("labops_polls_in_flight", "polls", &[Label::of("lane", &["prompt", "slow"])],
+        "polls under way, by whether they have taken a second already");
+    POLL_HOSTS = gauge("labops_poll_hosts", "hosts",
+        &[Label::of("breaker", &["closed", "unreachable", "hanging", "refused", "off"])],
+        "hosts that this process polls, by how it looks at them: all but closed are only probed");
+    POLL_KNOCKS = counter("labops_poll_knocks_total", &[Label::of("outcome", &["open", "closed"])],
+        "TCP connects by which hosts were looked at that are unreachable or off");
+    WATCHES = gauge("labops_watches", "hosts", &[], "hosts that report by themselves instead of being polled");
+    WATCHES_ENDED = counter("labops_watches_ended_total", &[], "watches that ended; the hosts were polled again");
+    WATCH_REPORTS = counter("labops_watch_reports_total", &[], "heartbeats that came by a watch");
+    HEARTBEATS_KEPT = counter("labops_heartbeats_kept_total",
+        &[Label::of("as", &["row", "unchanged", "set_aside", "older"])],
+        "heartbeats that this process stored: as a row, as the state of their host only, or without their document");
+    EVENTS_STORED = counter("labops_events_stored_total", &[], "events of session guards that became rows");
+    EVENT_RESYNCS = counter("labops_event_resyncs_total", &[],
+        "event files that were shorter or others than before, and were read anew");
+    EVENTS_STALE = counter("labops_events_stale_total", &[],
+        "events that another process had stored meanwhile: nothing of them was stored again");
+    RECORDER_WAITING = gauge("labops_recorder_waiting", "reports", &[Label::of("where", &["poller", "queue"])],
+        "heartbeats read and not yet stored: with the poller, and in the writer's queue");
+    REPORTS_DROPPED = counter("labops_recorder_dropped_total", &[],
+        "heartbeats that were dropped because the database did not take them; their hosts were polled again");
+    LIVENESS_CHANGES = counter("labops_liveness_changes_total",
+        &[Label::of("to", &["fresh", "stale", "silent", "expected-off", "never-seen"])],
+        "changed verdicts on hosts that this process polls");
     POLL_NEWEST = gauge("labops_poll_newest_success_age_seconds", "seconds", &[],
         "how long ago any host was last polled with success, by whomever; -1 when none ever was");
     HOSTS = gauge("labops_hosts", "hosts",

@@ -2,6 +2,8 @@
 
 mod access;
 mod database;
+mod known;
+mod polling;
 mod reservations;
 mod secret;
 mod source;
@@ -23,11 +25,13 @@ use secrecy::SecretString;
 use station_control::HeartbeatPolicy;
 
 pub use access::{AccessSettings, LimitSettings};
+pub use known::{is_known, nearest, settings_guide};
+pub use polling::{HeartbeatSettings, PollSettings};
 pub use secret::{MAX_SECRET_FILE, SecretFileError, read_secret_file, resolve_secret};
 use source::Source;
 pub use telemetry::{MetricsSettings, TraceSettings, check_metrics};
 pub use transports::{AllowedTransports, transport_refusal};
-pub use variables::{VARIABLES, Variable, is_known, nearest, settings_guide};
+pub use variables::{VARIABLES, Variable};
 
 /// How long a station that says "not ready" is waited for before it is taken with a warning: it writes a heartbeat
 /// each minute, and the first after a boot may come before all its parts are up.
@@ -49,6 +53,8 @@ pub struct Settings {
     pub api: ApiSettings,
     /// Heartbeat polling.
     pub poll: PollSettings,
+    /// What is stored of heartbeats.
+    pub heartbeats: HeartbeatSettings,
     /// The running of reservations.
     pub reservations: ReservationSettings,
     /// Remote commands.
@@ -106,19 +112,6 @@ pub struct ApiSettings {
     pub call_retention_days: u32,
     /// After how many days an entry of the audit trail is forgotten.
     pub audit_retention_days: u32,
-}
-
-/// Heartbeat polling.
-#[derive(Debug, Clone)]
-pub struct PollSettings {
-    /// Whether hosts are polled at all.
-    pub enabled: bool,
-    /// Time between two polls of one host.
-    pub interval: Duration,
-    /// Most hosts polled at the same moment.
-    pub max_in_flight: usize,
-    /// When one poll of one host is given up.
-    pub deadline: Duration,
 }
 
 /// The running of reservations.
@@ -230,7 +223,8 @@ impl Gathered {
 fn read_all(source: &mut Source) -> Settings {
     Settings {
         api: api(source),
-        poll: poll(source),
+        poll: polling::poll(source),
+        heartbeats: polling::heartbeats(source),
         reservations: reservations::read(source),
         winrm: winrm(source),
         metrics: telemetry::metrics(source),
@@ -302,22 +296,6 @@ fn api(source: &mut Source) -> ApiSettings {
         stream_interval: seconds(source, "OPS_HEARTBEAT_SSE_INTERVAL_SECONDS", 1..=3600, 10),
         call_retention_days: small(source.number("OPS_CALL_RETENTION_DAYS", 1..=3650, 30)),
         audit_retention_days: small(source.number("OPS_AUDIT_RETENTION_DAYS", 1..=36_500, 365)),
-    }
-}
-
-fn poll(source: &mut Source) -> PollSettings {
-    let word = source.text("OPS_POLL_ENABLED").unwrap_or_default();
-    let enabled = word.eq_ignore_ascii_case("true");
-    if !enabled && !word.is_empty() && !is_false_word(&word) {
-        source.warnings.push(format!(
-            "OPS_POLL_ENABLED: {word:?} does not turn polling on, only the word true does"
-        ));
-    }
-    PollSettings {
-        enabled,
-        interval: seconds(source, "OPS_POLL_INTERVAL", 1..=86_400, 60),
-        max_in_flight: usize::try_from(source.number("OPS_POLL_MAX_IN_FLIGHT", 1..=5000, 200)).unwrap_or(200),
-        deadline: seconds(source, "OPS_POLL_DEADLINE", 1..=600, 40),
     }
 }
 

@@ -9,8 +9,8 @@ use figment::{Figment, Profile};
 
 use secrecy::{ExposeSecret as _, SecretString};
 
+use super::known::{is_known, nearest};
 use super::secret::read_secret_file;
-use super::variables::{is_known, nearest};
 
 /// Merged values, with where each came from, and the problems found while reading them.
 #[derive(Debug)]

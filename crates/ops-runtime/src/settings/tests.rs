@@ -1,3 +1,4 @@
+mod polling;
 mod secrets;
 mod transports;
 

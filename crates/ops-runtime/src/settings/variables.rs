@@ -229,13 +229,78 @@ pub const VARIABLES: &[Variable] = &[
     variable("OPS_POLL_INTERVAL", "60", "seconds between two polls of one host"),
     variable(
         "OPS_POLL_MAX_IN_FLIGHT",
-        "200",
+        "800",
         "most hosts polled at the same moment",
+    ),
+    variable(
+        "OPS_POLL_SLOW_SHARE",
+        "50",
+        "percent of those that may be polls of more than a second; beyond it the longest one is given up",
     ),
     variable(
         "OPS_POLL_DEADLINE",
         "40",
         "seconds after which one poll of one host is given up",
+    ),
+    variable(
+        "OPS_POLL_BREAKER_FAILURES",
+        "3",
+        "polls in a row without an answer after which a host is only probed until it answers",
+    ),
+    variable(
+        "OPS_POLL_BREAKER_LONGEST",
+        "16",
+        "intervals after which at the latest a probe of a host that hangs gets the whole deadline",
+    ),
+    variable(
+        "OPS_POLL_MAX_WATCHES",
+        "200",
+        "most hosts with watch in hosts.json that one process watches; the others are polled",
+    ),
+    variable(
+        "OPS_HEARTBEAT_STORE",
+        "changes",
+        "changes, or every: which heartbeats become rows of lab_host_heartbeat",
+    ),
+    variable(
+        "OPS_HEARTBEAT_KEEP_ALIVE",
+        "300",
+        "seconds after which a heartbeat becomes a row although nothing changed",
+    ),
+    variable(
+        "OPS_EVENTS_LOOK_BACK",
+        "0",
+        "seconds that events may be old which are stored of a host never seen before; 0 means only those to come",
+    ),
+    variable(
+        "OPS_RETENTION",
+        "on",
+        "false, 0, no or off keeps old heartbeats, events and figures for ever",
+    ),
+    variable(
+        "OPS_HEARTBEAT_KEEP_DAYS",
+        "14",
+        "days for which all rows of lab_host_heartbeat are kept",
+    ),
+    variable(
+        "OPS_HEARTBEAT_HOURLY_DAYS",
+        "90",
+        "days for which one of them is kept for each host and hour",
+    ),
+    variable(
+        "OPS_EVENTS_KEEP_DAYS",
+        "365",
+        "days for which events of session guards are kept",
+    ),
+    variable(
+        "OPS_CHANGES_KEEP_DAYS",
+        "365",
+        "days for which changes of readiness, local mode, sessions and power are kept",
+    ),
+    variable(
+        "OPS_HOURS_KEEP_DAYS",
+        "730",
+        "days for which the figures of each host and hour are kept",
     ),
     variable(
         "OPS_RESERVATION_AUTOMATION",
@@ -423,56 +488,3 @@ pub const VARIABLES: &[Variable] = &[
         "a TOML file with these settings; the environment overrides it",
     ),
 ];
-
-/// Whether `name` is read: one of [`VARIABLES`], or the `_FILE` form of a secret one.
-#[must_use]
-pub fn is_known(name: &str) -> bool {
-    let of_file = name.strip_suffix("_FILE");
-    VARIABLES
-        .iter()
-        .any(|known| known.name == name || (known.secret && of_file == Some(known.name)))
-}
-
-/// The known variable most like `name`, if any is near enough to be meant.
-#[must_use]
-pub fn nearest(name: &str) -> Option<&'static str> {
-    let scored = VARIABLES.iter().map(|known| {
-        (
-            strsim::normalized_damerau_levenshtein(name, known.name),
-            known.name,
-        )
-    });
-    scored
-        .filter(|(score, _)| *score > 0.6)
-        .max_by(|a, b| a.0.total_cmp(&b.0))
-        .map(|(_, known)| known)
-}
-
-/// The page `docs/settings.md`.
-#[must_use]
-pub fn settings_guide() -> String {
-    let mut page = String::from(
-        "# Settings\n\n\
-         Every setting is an environment variable, or a key of the TOML file that `--settings` or `OPS_SETTINGS` names, \
-         in lower case\n(`ops_port = 8081`). The environment overrides the file. Both services read the same settings; \
-         `--check-config` prints every\nproblem. An unknown `OPS_` variable is warned of with the nearest known one, an \
-         unknown key of the file stops the start.\nSecrets of `hosts.json` are named there as `env:NAME`.\n\n\
-         | variable | default | meaning |\n|---|---|---|\n",
-    );
-    for Variable {
-        name,
-        default,
-        meaning,
-        secret,
-    } in VARIABLES
-    {
-        let default = if default.is_empty() {
-            "-".to_owned()
-        } else {
-            format!("`{default}`")
-        };
-        let secret = if *secret { "*secret*; " } else { "" };
-        page.push_str(&format!("| `{name}` | {default} | {secret}{meaning} |\n"));
-    }
-    page
-}

@@ -177,10 +177,10 @@ async fn a_stranger_that_holds_the_lock_for_ten_seconds_delays_and_loses_nothing
                 Err(other) => panic!("{other:?}"),
             }
             assert!(
-                asked.elapsed() < Duration::from_secs(10),
+                asked.elapsed() < Duration::from_secs(30),
                 "a call ends within its bound"
             );
-            assert!(began.elapsed() < Duration::from_secs(40));
+            assert!(began.elapsed() < Duration::from_secs(90));
         }
         tell(&format!(
             "{refused} calls without an answer, saved after {:?}",

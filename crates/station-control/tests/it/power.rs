@@ -5,7 +5,7 @@ use std::time::Duration;
 use host_sim::{At, Fault, PowerState};
 use reservation_engine::{Station, StepAction, StepOutcome};
 
-use crate::bench::{Bench, awake};
+use crate::bench::{Bench, LIMIT, awake};
 
 fn shutdown() -> StepAction {
     StepAction::Power {
@@ -22,7 +22,7 @@ async fn a_shutdown_is_done_when_the_host_is_seen_to_be_down() {
     assert_eq!(report.details["wentDown"], true);
     assert_eq!(bench.sim().power(), PowerState::Off);
     assert_eq!(bench.commands().len(), 1);
-    let seen = bench.control.observe(bench.name(), Duration::from_secs(10)).await;
+    let seen = bench.control.observe(bench.name(), LIMIT).await;
     assert!(!seen.reachable && seen.off, "{seen:?}");
     bench.end().await;
 }
@@ -65,7 +65,7 @@ async fn a_host_that_hangs_is_not_taken_for_one_that_is_off() {
 async fn an_order_that_is_acknowledged_and_not_carried_out_is_not_done() {
     let bench = Bench::start(awake()).await;
     bench.sim().set_fault(Fault::IgnoresPowerOrders);
-    let report = bench.perform_within(shutdown(), Duration::from_secs(3)).await;
+    let report = bench.perform_within(shutdown(), Duration::from_secs(8)).await;
     let StepOutcome::Unknown(reason) = report.outcome else {
         panic!("{:?}", report.outcome)
     };
@@ -73,7 +73,7 @@ async fn an_order_that_is_acknowledged_and_not_carried_out_is_not_done() {
         (reason.code.as_str(), report.response_code),
         ("still_up", Some(0))
     );
-    let seen = bench.control.observe(bench.name(), Duration::from_secs(10)).await;
+    let seen = bench.control.observe(bench.name(), LIMIT).await;
     assert!(seen.reachable && seen.power_action_at.is_some(), "{seen:?}");
     bench.end().await;
 }

@@ -6,4 +6,5 @@
 
 mod connections;
 mod dropped;
+mod given_up;
 mod transactions;

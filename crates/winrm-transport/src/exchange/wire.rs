@@ -18,20 +18,23 @@ use tokio_util::task::AbortOnDropHandle;
 /// How often work that goes on at once goes on before others get their turn.
 const ROUNDS: usize = 8;
 
-type Work = Pin<Box<dyn Future<Output = ()> + Send>>;
+/// What there is to do for a connection.
+pub(super) trait Work: Send + 'static {
+    /// Does it, as far as it goes now. Ready when the connection has come to its end.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()>;
+}
 
-/// One connection's work.
-pub(super) struct Wire {
-    work: Arc<Mutex<Option<Work>>>,
+/// One connection's work, and who does it.
+pub(super) struct Wire<W> {
+    work: Arc<Mutex<Option<W>>>,
     relay: Arc<Relay>,
     waker: Waker,
     _watch: AbortOnDropHandle<()>,
 }
 
-impl Wire {
+impl<W: Work> Wire<W> {
     /// Takes over the work; it is done from now on, by a task as long as nobody else does it.
-    pub(super) fn start(work: impl Future<Output = ()> + Send + 'static) -> Self {
-        let work: Work = Box::pin(work);
+    pub(super) fn start(work: W) -> Self {
         let work = Arc::new(Mutex::new(Some(work)));
         let relay = Arc::new(Relay::default());
         let waker = Waker::from(relay.clone());
@@ -49,6 +52,22 @@ impl Wire {
         let mut wanted = pin!(wanted);
         let _charge = Charge(&self.relay);
         poll_fn(|cx| self.poll(cx, wanted.as_mut())).await
+    }
+
+    /// Puts other work in its place, or none. Nothing happens when it has come to its end.
+    pub(super) fn change(&self, change: impl FnOnce(W) -> Option<W>) {
+        let mut work = lock(&self.work);
+        *work = work.take().and_then(change);
+    }
+
+    /// Does what there is to do, and has whoever is in charge woken when there is more.
+    pub(super) fn advance(&self) {
+        advance(&self.work, &self.waker);
+    }
+
+    /// Whether the work has come to its end.
+    pub(super) fn has_ended(&self) -> bool {
+        lock(&self.work).is_none()
     }
 
     fn poll<F: Future>(&self, cx: &Context<'_>, mut wanted: Pin<&mut F>) -> Poll<F::Output> {
@@ -79,7 +98,7 @@ impl Wire {
     }
 }
 
-impl Drop for Wire {
+impl<W> Drop for Wire<W> {
     fn drop(&mut self) {
         // Now, and not when the task comes to it: the connection ends with this.
         drop(lock(&self.work).take());
@@ -87,15 +106,12 @@ impl Drop for Wire {
 }
 
 /// Does what there is to do. Gives whether the work has come to its end.
-fn advance(work: &Mutex<Option<Work>>, waker: &Waker) -> bool {
+fn advance<W: Work>(work: &Mutex<Option<W>>, waker: &Waker) -> bool {
     let mut work = lock(work);
     let Some(under_way) = work.as_mut() else {
         return true;
     };
-    let ended = under_way
-        .as_mut()
-        .poll(&mut Context::from_waker(waker))
-        .is_ready();
+    let ended = under_way.poll(&mut Context::from_waker(waker)).is_ready();
     if ended {
         *work = None;
     }
@@ -103,7 +119,7 @@ fn advance(work: &Mutex<Option<Work>>, waker: &Waker) -> bool {
 }
 
 /// Does the work of a connection while nobody else does.
-async fn watch(work: Arc<Mutex<Option<Work>>>, relay: Arc<Relay>, waker: Waker) {
+async fn watch<W: Work>(work: Arc<Mutex<Option<W>>>, relay: Arc<Relay>, waker: Waker) {
     poll_fn(|cx| {
         if relay.rest_with(cx.waker()) && advance(&work, &waker) {
             return Poll::Ready(());

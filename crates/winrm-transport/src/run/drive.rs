@@ -3,7 +3,7 @@
 use std::pin::pin;
 use std::time::Duration;
 
-use tokio::sync::{OwnedMutexGuard, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
@@ -11,7 +11,7 @@ use crate::command::Command;
 use crate::error::{Error, Stage};
 use crate::output::Output;
 use crate::peer::Whereabouts;
-use crate::session::Session;
+use crate::session::{Session, Turn};
 use crate::soap::request::SignalCode;
 
 use super::feed::{self, Order};
@@ -50,11 +50,7 @@ pub(crate) struct Streaming {
 }
 
 /// Runs the job with a session of which it is the owner, answers, and tidies up before the next call.
-pub(crate) async fn drive(
-    mut session: OwnedMutexGuard<Session>,
-    mut job: Job,
-    answer: oneshot::Sender<Result<Output, Error>>,
-) {
+pub(crate) async fn drive(mut session: Turn, mut job: Job, answer: oneshot::Sender<Result<Output, Error>>) {
     // What is handed on as it comes is bounded by the room on the way.
     let limit = match job.streaming {
         Some(_) => usize::MAX,

@@ -21,6 +21,7 @@ mod lost;
 mod pains;
 mod quoting;
 mod responder;
+mod resting;
 mod steady;
 mod streams;
 mod trust;

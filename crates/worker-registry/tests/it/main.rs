@@ -52,6 +52,10 @@ struct Worker {
 
 impl Worker {
     async fn start(test: &TestDatabase, name: &str, duties: &[Duty]) -> Self {
+        Self::start_with(test, name, duties, settings()).await
+    }
+
+    async fn start_with(test: &TestDatabase, name: &str, duties: &[Duty], settings: Settings) -> Self {
         let capabilities = Capabilities::new(duties.iter().copied());
         let who = Registration::new("scheduler", name, capabilities, "1.2.3");
         let db = test.reopen().await;
@@ -62,7 +66,7 @@ impl Worker {
             counted.fetch_add(1, Ordering::SeqCst);
             2
         };
-        let (member, ownership) = Member::new(who.clone(), settings(), progress.clone());
+        let (member, ownership) = Member::new(who.clone(), settings, progress.clone());
         let (drain, leave) = (CancellationToken::new(), CancellationToken::new());
         let running = member.run(db.clone(), Box::new(load), drain.clone(), leave.clone());
         Self {

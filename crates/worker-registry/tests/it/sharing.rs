@@ -114,7 +114,10 @@ each_backend! {
 
     async fn a_worker_that_cannot_renew_stops_before_its_lease_ends_and_comes_back(test) {
         let registry = a_registry(&test).await;
-        let worker = Worker::start(&test, "a", &BOTH).await;
+        // A margin that is not used up by a busy machine on which this test looks late.
+        let (lease, margin) = (Duration::from_secs(12), Duration::from_secs(8));
+        let settings = worker_registry::Settings { lease, margin, ..settings() };
+        let worker = Worker::start_with(&test, "a", &BOTH, settings).await;
         until("it holds everything", || async { worker.polls() == 64 }).await;
         let db = test.database();
         // Its table is gone as far as it can see.

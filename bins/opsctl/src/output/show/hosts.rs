@@ -267,8 +267,15 @@ pub(crate) fn heartbeat(name: &str, document: &Value, style: &Style) -> String {
     if said("/status/localSessionActive") == Some(true) {
         words.push("somebody is logged on".to_owned());
     }
-    if let Some(at) = stamp(heartbeat) {
-        let age = (style.moment.now - at).abs().to_std().unwrap_or_default();
+    // The document may be one that was kept before; these are of the report itself.
+    let instant = |key: &str| {
+        let at = DateTime::parse_from_rfc3339(text(key)?).ok()?;
+        Some(at.to_utc())
+    };
+    let reported_at = instant("reported_at").or_else(|| stamp(heartbeat));
+    if let Some(at) = reported_at {
+        let seen_at = instant("observed_at").unwrap_or(style.moment.now);
+        let age = (seen_at - at).abs().to_std().unwrap_or_default();
         words.push(format!("station's time differs by {}", span(age)));
     }
     format!("{time}  {host}  {}\n", words.join(", "))

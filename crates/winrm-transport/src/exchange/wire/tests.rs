@@ -14,6 +14,14 @@ struct Echo {
     dropped: Arc<AtomicBool>,
 }
 
+type BoxedWork = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+impl Work for BoxedWork {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.as_mut().poll(cx)
+    }
+}
+
 struct OnDrop(Arc<AtomicBool>);
 
 impl Drop for OnDrop {
@@ -23,7 +31,7 @@ impl Drop for OnDrop {
 }
 
 impl Echo {
-    fn start() -> (Self, Wire) {
+    fn start() -> (Self, Wire<BoxedWork>) {
         let (numbers, mut asked) = mpsc::unbounded_channel::<(u32, oneshot::Sender<u32>)>();
         let (polls, dropped) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
         let guard = OnDrop(dropped.clone());
@@ -42,7 +50,7 @@ impl Echo {
             });
             next.await;
         };
-        let wire = Wire::start(work);
+        let wire = Wire::start(Box::pin(work) as BoxedWork);
         (
             Self {
                 numbers,
@@ -111,6 +119,23 @@ async fn dropping_it_ends_the_work_at_once() {
     drop(wire);
     assert!(echo.dropped.load(Ordering::SeqCst));
     assert_eq!(echo.ask(1).await, None);
+}
+
+#[tokio::test]
+async fn work_that_was_changed_between_calls_goes_on_by_itself() {
+    let (echo, wire) = Echo::start();
+    assert_eq!(wire.until(echo.ask(1)).await, Some(2));
+    let (ends, ended) = oneshot::channel::<()>();
+    let other = Box::pin(async move { drop(ended.await) });
+    wire.change(|_| Some(other));
+    wire.advance();
+    assert!(echo.dropped.load(Ordering::SeqCst) && !wire.has_ended());
+    drop(ends);
+    assert!(eventually(|| wire.has_ended()).await);
+    // What has ended stays so.
+    wire.change(|_| unreachable!("there is none"));
+    wire.advance();
+    assert!(wire.has_ended());
 }
 
 #[tokio::test]
