@@ -26,6 +26,10 @@ const COME_BACK: Duration = Duration::from_secs(3);
 /// times for the hosts of one batch.
 const ROWS_AHEAD: usize = 512;
 
+/// How many statements each connection to SQLite keeps compiled. One of hundreds of rows takes some hundred kilobytes,
+/// and any connection of the pool may meet it: a hundred of them, the driver's number, are a gigabyte in the worst case.
+const KEPT_STATEMENTS: usize = 24;
+
 /// How to reach the database, and how much of it to use.
 #[derive(Debug, Clone)]
 pub struct DatabaseSettings {
@@ -370,6 +374,7 @@ fn sqlite_pool(
             .foreign_keys(true)
             .busy_timeout(Duration::from_secs(5))
             .row_buffer_size(ROWS_AHEAD)
+            .statement_cache_capacity(KEPT_STATEMENTS)
             .disable_statement_logging()
     });
     options.max_connections(connections);
