@@ -16,6 +16,7 @@
 //! }
 //! ```
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use sea_orm::ConnectionTrait as _;
@@ -48,6 +49,28 @@ impl TestDatabase {
     pub fn settings(&self) -> &DatabaseSettings {
         &self.settings
     }
+
+    /// Opens the same database of MySQL or MariaDB by way of a relay before [`server`], with two connections, in clear so
+    /// that the relay can read along.
+    pub async fn through(&self, relay: SocketAddr) -> Database {
+        let named = self.database.statement("SELECT DATABASE()", []);
+        let named = self.database.connection().query_one_raw(named).await;
+        let row = named.expect("asking for the name").expect("a row");
+        let schema: String = row.try_get_by_index(0).expect("a name");
+        let url = format!("mysql://{}@{relay}/?ssl_mode=disabled", server().0);
+        let url = DatabaseUrl::parse_server(&url)
+            .expect("a URL")
+            .with_database(&schema);
+        let settings = DatabaseSettings {
+            url,
+            max_connections: 2,
+            connect_timeout: Duration::from_secs(3),
+            ..self.settings.clone()
+        };
+        Database::connect(&settings)
+            .await
+            .expect("opening the database by way of the relay")
+    }
 }
 
 /// Runs a test on an SQLite file in a folder of its own, which is removed afterwards.
@@ -64,6 +87,21 @@ where
     let ended = tokio::spawn(test(test_database)).await;
     database.close().await;
     repeat_panic(ended);
+}
+
+/// User with password, and address, of the server that `TEST_MYSQL_URL` names, for a test that puts a relay before it.
+///
+/// # Panics
+/// Without such a server.
+#[must_use]
+pub fn server() -> (String, String) {
+    let url = server_url().expect("TEST_MYSQL_URL is set where a test runs on MySQL");
+    let rest = url.split_once("://").expect("a URL").1;
+    let (user, rest) = rest.rsplit_once('@').expect("a URL with a user");
+    (
+        user.to_owned(),
+        rest.split('/').next().unwrap_or_default().to_owned(),
+    )
 }
 
 /// Runs a test on a new database of the server that `TEST_MYSQL_URL` names, and drops it afterwards.

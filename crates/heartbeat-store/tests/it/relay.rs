@@ -6,15 +6,12 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::Duration;
 
-use store_support::test_support::TestDatabase;
-use store_support::{Database, DatabaseSettings, DatabaseUrl};
+use store_support::Database;
+use store_support::test_support::{TestDatabase, server};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
-
-use crate::rows;
 
 #[derive(Debug)]
 pub(crate) struct Relay {
@@ -61,17 +58,7 @@ impl Relay {
 
     /// Opens the test's database through the relay.
     pub(crate) async fn connect(&self, test: &TestDatabase) -> Database {
-        let named = rows(test.database(), "SELECT DATABASE()").await;
-        let schema: String = named[0].try_get_by_index(0).unwrap();
-        let url = format!("mysql://{}@{}/?ssl_mode=disabled", server().0, self.address);
-        let url = DatabaseUrl::parse_server(&url).unwrap().with_database(&schema);
-        let settings = DatabaseSettings {
-            url,
-            max_connections: 2,
-            connect_timeout: Duration::from_secs(3),
-            ..test.settings().clone()
-        };
-        Database::connect(&settings).await.unwrap()
+        test.through(self.address).await
     }
 
     /// How many commits or answers were lost.
@@ -93,18 +80,6 @@ impl Drop for Relay {
     fn drop(&mut self) {
         self.task.abort();
     }
-}
-
-/// User with password, and address.
-fn server() -> (String, String) {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "tests are told by it where the server is"
-    )]
-    let url = std::env::var("TEST_MYSQL_URL").expect("on_mysql was run");
-    let rest = url.split_once("://").unwrap().1;
-    let (user, rest) = rest.rsplit_once('@').unwrap();
-    (user.to_owned(), rest.split('/').next().unwrap().to_owned())
 }
 
 async fn relay(mut client: TcpStream, mut server: TcpStream, commits: Arc<AtomicI64>, every: i64) {

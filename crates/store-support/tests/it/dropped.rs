@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use sea_orm::ConnectionTrait as _;
-use store_support::test_support::{TestDatabase, on_mysql};
+use store_support::test_support::{TestDatabase, on_mysql, server};
 use store_support::{Database, DatabaseSettings, DatabaseUrl, DbErr, transaction};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
@@ -78,16 +78,6 @@ async fn answers(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut held: watc
             return;
         }
     }
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "tests are told by it where the server is"
-)]
-fn server() -> (String, String) {
-    let url = std::env::var("TEST_MYSQL_URL").expect("on_mysql was run");
-    let (login, address) = url.trim_start_matches("mysql://").rsplit_once('@').unwrap();
-    (login.to_owned(), address.trim_end_matches('/').to_owned())
 }
 
 /// Over one connection only, so that whatever comes next goes over the same one.
