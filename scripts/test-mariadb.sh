@@ -35,13 +35,13 @@ serve() { # folder
         --character-set-server=utf8mb4 --collation-server=utf8mb4_bin --max-connections=200 \
         --default-time-zone=-05:00 </dev/null >/dev/null 2>&1 &
     pid=$!
-    for _ in $(seq 400); do
+    for _ in $(seq 1200); do
         ! is_up "-u$(cat "$dir/login")" -S "$dir/s.sock" || return 0
         kill -0 "$pid" 2>/dev/null || return 1
         sleep 0.05
     done
     kill "$pid" 2>/dev/null || true
-    die "the server did not answer within 20 s, see $dir/err.log"
+    die "the server did not answer within 60 s, see $dir/err.log"
 }
 
 start() {
@@ -105,7 +105,7 @@ end() { # folder, signal
     local pid
     pid=$(cat "$1/pid" 2>/dev/null) || return 0
     send "$1" "$2" || return 0
-    for _ in $(seq 400); do
+    for _ in $(seq 1200); do
         kill -0 "$pid" 2>/dev/null || return 0
         sleep 0.05
     done

@@ -6,18 +6,20 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use tokio::time::{Instant, sleep};
 
-use crate::Args;
 use crate::database::{Kind, Look, Rows, Server};
 use crate::exposition::Exposition;
 use crate::process::Memory;
 use crate::rhythm::{Lateness, busiest_second, lateness};
 use crate::scheduler::{Orders, Scheduler};
 use crate::simulator::{Asked, Counts, Fleet, Simulator};
+use crate::{Args, tell};
 
 /// A station of a laboratory changes now and then: somebody logs on or off every half an hour.
 const CHANGE_SECS: f64 = 1800.0;
 /// And now and then the session guard sends somebody off.
 const EVENT_SECS: f64 = 1800.0;
+/// What of the scheduler's log is shown.
+const LINES_SHOWN: usize = 5;
 /// Longest first round beyond the interval.
 const FIRST_ROUND: Duration = Duration::from_secs(180);
 
@@ -53,6 +55,7 @@ pub(crate) struct Figures {
     pub(crate) event_rows: i64,
     pub(crate) change_rows: i64,
     pub(crate) bytes_written: u64,
+    /// The machine's, and for how many seconds of each the scheduler's threads were kept from a core, all together.
     pub(crate) load: String,
 }
 
@@ -62,6 +65,7 @@ struct Snapshot {
     counts: Counts,
     metrics: Exposition,
     cpu: Duration,
+    kept_from_cores: Duration,
     simulator_cpu: Duration,
     written: u64,
     database: (Duration, u64),
@@ -112,8 +116,13 @@ impl Cell {
             self.observe(&mut simulator, &scheduler, &look, Duration::from_secs(secs))
                 .await
         };
-        let figures = ran.await.with_context(|| {
-            let log = std::fs::read_to_string(folder.path().join("scheduler.log")).unwrap_or_default();
+        let ran = ran.await;
+        let log = std::fs::read_to_string(folder.path().join("scheduler.log")).unwrap_or_default();
+        // It speaks only when something is amiss, such as a database that does not answer.
+        for line in log.lines().take(LINES_SHOWN) {
+            tell(&format!("{}: the scheduler said: {line}", self.name()));
+        }
+        let figures = ran.with_context(|| {
             let last: Vec<&str> = log.lines().rev().take(3).collect();
             format!("the scheduler said: {}", last.join(" | "))
         });
@@ -160,8 +169,11 @@ impl Cell {
         let window = (before.counts.at_micros, after.counts.at_micros);
         let late = self.lateness(simulator, &asked, window);
         let (counts, earlier) = (after.counts, before.counts);
+        let secs = (after.at - before.at).as_secs_f64();
+        // Threads that ended took their part with them.
+        let kept_from_cores = after.kept_from_cores.saturating_sub(before.kept_from_cores);
         Ok(Figures {
-            secs: (after.at - before.at).as_secs_f64(),
+            secs,
             polls: counts.polls - earlier.polls,
             lateness: late,
             own: [0.99, 1.0].map(|share| {
@@ -182,7 +194,7 @@ impl Cell {
             event_rows: after.rows.events - before.rows.events,
             change_rows: after.rows.changes - before.rows.changes,
             bytes_written: after.written + after.database.1 - before.written - before.database.1,
-            load: load()?,
+            load: format!("{} ({:.2})", load()?, kept_from_cores.as_secs_f64() / secs),
         })
     }
 
@@ -200,6 +212,7 @@ impl Snapshot {
             at: Instant::now(),
             counts: simulator.counts().await?,
             cpu: scheduler.process().cpu()?,
+            kept_from_cores: scheduler.process().kept_from_cores()?,
             simulator_cpu: simulator.cpu()?,
             written: scheduler.process().written()?,
             database: look.server()?,

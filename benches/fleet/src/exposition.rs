@@ -33,8 +33,8 @@ impl Exposition {
         sum(self) - sum(earlier)
     }
 
-    #[cfg(test)]
-    fn sum(&self, name: &str) -> f64 {
+    /// The sum over all labels.
+    pub(crate) fn sum(&self, name: &str) -> f64 {
         let fits = |key: &&String| *key == name || key.starts_with(&format!("{name}{{"));
         self.0.keys().filter(fits).map(|key| self.0[key]).sum()
     }

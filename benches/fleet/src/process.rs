@@ -48,6 +48,19 @@ impl Process {
         cpu_of(self.pid)
     }
 
+    /// How long its threads that live now were ready to run, and had no core: all of them together.
+    pub(crate) fn kept_from_cores(&self) -> Result<Duration> {
+        let mut all = Duration::ZERO;
+        for thread in std::fs::read_dir(format!("/proc/{}/task", self.pid))? {
+            // It may have ended meanwhile.
+            let Ok(figures) = std::fs::read_to_string(thread?.path().join("schedstat")) else {
+                continue;
+            };
+            all += waited_in(&figures)?;
+        }
+        Ok(all)
+    }
+
     pub(crate) fn memory(&self) -> Result<Memory> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid))?;
         let mib = |key: &str| -> Result<f64> {
@@ -90,6 +103,14 @@ pub(crate) fn written_by(pid: u32) -> Result<u64> {
     Ok(bytes.context("no write_bytes")?.trim().parse()?)
 }
 
+/// The second of three numbers: nanoseconds in the queue of a core.
+fn waited_in(schedstat: &str) -> Result<Duration> {
+    let waited = schedstat.split_whitespace().nth(1);
+    Ok(Duration::from_nanos(
+        waited.context("an unknown form of schedstat")?.parse()?,
+    ))
+}
+
 fn cpu_in(stat: &str) -> Result<Duration> {
     // The name in brackets may hold blanks; what follows it does not.
     let after = stat.rsplit_once(')').context("an unknown form of stat")?.1;
@@ -107,5 +128,14 @@ mod tests {
         let stat = "42 (a (b) c) S 1 42 42 0 -1 4194304 100 0 0 0 250 50 7 7 20 0 3 0 100 0 0";
         assert_eq!(cpu_in(stat).unwrap(), Duration::from_secs(3));
         assert!(cpu_in("42 (x) S 1 2").is_err());
+    }
+
+    #[test]
+    fn the_wait_for_a_core_is_the_second_number() {
+        assert_eq!(
+            waited_in("19000000 2600000000 12\n").unwrap(),
+            Duration::from_millis(2600)
+        );
+        assert!(waited_in("19000000").is_err());
     }
 }

@@ -49,8 +49,9 @@ pub(crate) async fn measure(args: &Args) -> Result<String> {
         return Ok(lines);
     }
     Ok(format!(
-        "\n| a change until it is stored | changes | p50 / p99 / max ms | never stored | requests per host and minute | \
-         CPU ms per host and minute | simulator | load |\n|---|---|---|---|---|---|---|---|\n{lines}"
+        "\n| a change until it is stored | changes | p50 / p99 / max ms | never stored | watched | connections per host | \
+         requests per host and minute | CPU ms per host and minute | simulator | RSS MiB (anon) | load |\n\
+         |---|---|---|---|---|---|---|---|---|---|---|\n{lines}"
     ))
 }
 
@@ -111,16 +112,21 @@ async fn observe(
     let changes = simulator.changes().await?;
     let delays = match_up(&changes, &stored, after.at_micros.saturating_sub(GRACE_MICROS));
     let per_minute = 60.0 / began.elapsed().as_secs_f64() / f64::from(hosts);
+    let memory = scheduler.process().memory()?;
     Ok(format!(
-        "{} | {} / {} / {} | {} | {:.2} | {:.2} | {:.2} | {}",
+        "{} | {} / {} / {} | {} | {} | {:.2} | {:.2} | {:.2} | {:.2} | {:.0} ({:.0}) | {}",
         delays.sorted.len(),
         delays.at(50),
         delays.at(99),
         delays.at(100),
         delays.missed,
+        scheduler.metrics().await?.sum("labops_watches"),
+        after.open_connections as f64 / f64::from(hosts),
         (after.requests - counts.requests) as f64 * per_minute,
         (scheduler.process().cpu()? - cpu).as_secs_f64() * 1e3 * per_minute,
         (simulator.cpu()? - simulator_cpu).as_secs_f64() * 1e3 * per_minute,
+        memory.resident,
+        memory.anonymous,
         load()?,
     ))
 }

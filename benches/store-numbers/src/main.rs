@@ -25,6 +25,10 @@ use tokio::runtime::Runtime;
 
 use crate::place::Kind;
 
+/// The scheduler's. It serves the raw ways as well.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Measures the heartbeat store.
 #[derive(Debug, Parser)]
 pub(crate) struct Args {
@@ -52,6 +56,9 @@ pub(crate) struct Args {
     /// Only those ways of writing whose name has this in it; shares are then of nothing unless `raw` is among them.
     #[arg(long, default_value = "")]
     way: String,
+    /// How many reports a transaction of the recorder holds in a backlog; the store's own number without it.
+    #[arg(long)]
+    backlog: Option<usize>,
     /// Only `sqlite` or `mariadb`.
     #[arg(long, default_value = "")]
     place: String,

@@ -8,17 +8,24 @@ use store_support::Database;
 use tokio::time::Instant;
 
 /// How the database is written by a recorder with these settings.
-fn started(db: &Database, keep: Keep) -> (Recorder, RecorderTask) {
+fn started(db: &Database, keep: Keep, backlog: Option<usize>) -> (Recorder, RecorderTask) {
+    let usual = RecorderSettings::default();
     let settings = RecorderSettings {
         keep,
-        ..RecorderSettings::default()
+        backlog_rows: backlog.unwrap_or(usual.backlog_rows),
+        ..usual
     };
     Recorder::start(HeartbeatStore::new(db.clone()), settings)
 }
 
 /// From the first report that is handed over to the last that is known to be committed.
-pub(crate) async fn recorder(db: &Database, reports: Vec<PollReport>, keep: Keep) -> Result<Duration> {
-    let (recorder, writer) = started(db, keep);
+pub(crate) async fn recorder(
+    db: &Database,
+    reports: Vec<PollReport>,
+    keep: Keep,
+    backlog: Option<usize>,
+) -> Result<Duration> {
+    let (recorder, writer) = started(db, keep, backlog);
     let mut receipts = Vec::with_capacity(reports.len());
     let began = Instant::now();
     for report in reports {

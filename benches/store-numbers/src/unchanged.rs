@@ -68,7 +68,7 @@ async fn all(db: &Database, rounds: u32, hosts: usize) -> Result<Vec<Lap>> {
     for round in 0..=rounds + 1 {
         let reports = documents::unchanged(round, hosts)?;
         let (ours, servers) = (cpu_now(), server_cpu(server));
-        through::recorder(db, reports, KEEP).await?;
+        through::recorder(db, reports, KEEP, None).await?;
         let per_report = |time: Duration| time.as_secs_f64() * 1e6 / hosts as f64;
         let lap = Lap {
             ours: per_report(cpu_now().saturating_sub(ours)),

@@ -72,10 +72,10 @@ pub(crate) async fn measure(args: &Args, kinds: &[Kind]) -> Result<String> {
         "CPU of ours per row",
     ]);
     for kind in kinds.iter().copied() {
-        let (rounds, rows, hosts) = (args.rounds, args.rows, args.hosts);
+        let (rounds, rows, hosts, backlog) = (args.rounds, args.rows, args.hosts, args.backlog);
         let only = args.way.clone();
         let laps = fresh(kind, move |db| async move {
-            all(&db, kind, &only, rounds, rows, hosts).await
+            all(&db, kind, &only, rounds, rows, hosts, backlog).await
         });
         let Some(laps) = Box::pin(laps).await? else {
             continue;
@@ -125,6 +125,7 @@ async fn all(
     rounds: u32,
     rows: usize,
     hosts: usize,
+    backlog: Option<usize>,
 ) -> Result<Vec<Lap>> {
     raw::hosts(db, hosts).await?;
     let client = match kind {
@@ -150,8 +151,8 @@ async fn all(
                 (Way::MultiRow, _) => raw::multi_row(db, &reports, hosts).await?,
                 (Way::LoadData, Some(client)) => client.load(&reports, hosts).await?,
                 (Way::LoadData | Way::PreparedInOne, _) => raw::prepared(db, &reports, hosts, rows).await?,
-                (Way::RecorderEvery, _) => through::recorder(db, reports, Keep::Every).await?,
-                (Way::RecorderChanges, _) => through::recorder(db, reports, Keep::default()).await?,
+                (Way::RecorderEvery, _) => through::recorder(db, reports, Keep::Every, backlog).await?,
+                (Way::RecorderChanges, _) => through::recorder(db, reports, Keep::default(), backlog).await?,
             };
             let cpu = cpu_now().saturating_sub(cpu);
             let stored = count(db).await?;

@@ -1,6 +1,7 @@
 //! What a caller is told when something is refused or fails: JSON, a stable code, never a library's own text.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
@@ -93,6 +94,17 @@ impl ApiError {
             StatusCode::SERVICE_UNAVAILABLE,
             "database_unavailable",
             "Database not available",
+        )
+        .retry_after(5)
+    }
+
+    /// The database has not answered a question in time.
+    pub(crate) fn database_late(waited: Duration) -> Self {
+        let waited = waited.as_secs();
+        Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "database_unavailable",
+            format!("Database not available: no answer within {waited} s"),
         )
         .retry_after(5)
     }

@@ -25,7 +25,8 @@ const FRESH: Duration = Duration::from_secs(1);
 /// One younger than this is good enough while the next is being made: nobody waits for the database in the steady
 /// state.
 const USABLE: Duration = Duration::from_secs(3);
-/// A database that hangs is as good as one that is down.
+/// A database that hangs is as good as one that is down. Less than any question may take, so that whoever asks still gets
+/// what was last known.
 const PATIENCE: Duration = Duration::from_secs(3);
 
 /// Makes and keeps the snapshot. Clones share it.
@@ -113,14 +114,16 @@ impl Inner {
 
     async fn make(&self, catalog: Arc<Catalog>) {
         let site = self.handle.current();
+        let limit = self.handle.settings().api.access.limits.read_timeout;
+        let patience = PATIENCE.min(limit * 3 / 5);
         let read = match &site {
             Some(site) if site.database.is_away() => Err("the database does not answer".to_owned()),
-            Some(site) => match timeout(PATIENCE, gather(site, &catalog)).await {
+            Some(site) => match timeout(patience, gather(site, &catalog)).await {
                 Ok(Ok(facts)) => Ok(Arc::new(facts)),
                 Ok(Err(error)) => Err(Chain(&error).to_string()),
                 Err(_) => {
                     site.database.miss();
-                    Err(format!("no answer within {PATIENCE:?}"))
+                    Err(format!("no answer within {patience:?}"))
                 }
             },
             None => Err("not reached yet".to_owned()),

@@ -10,6 +10,8 @@ mod hosts;
 mod keeper;
 mod lanes;
 mod recall;
+mod rest;
+mod rested;
 mod schedule;
 mod turn;
 pub(crate) mod visit;
@@ -35,6 +37,7 @@ use hosts::{Cursor, Hosts};
 use keeper::Keeper;
 use lanes::{Lanes, Number};
 use recall::Recalled;
+use rest::Since;
 use schedule::{HostId, Schedule, Stay};
 use visit::Ended;
 use watch::Notice;
@@ -70,6 +73,7 @@ pub(crate) async fn run(
     let (tell, mut ended) = mpsc::unbounded_channel();
     let (notify, mut notices) = mpsc::channel(NOTICES);
     let (recall, mut recalls) = mpsc::channel(4);
+    let (since, mut changes) = mpsc::channel(1);
     tracing::info!(
         hosts = site.catalog.current().hosts().len(),
         interval_secs = site.settings.poll.interval.as_secs(),
@@ -81,7 +85,12 @@ pub(crate) async fn run(
         ownership,
         may_be_off,
         recorder,
-        Tellers { tell, notify, recall },
+        Tellers {
+            tell,
+            notify,
+            recall,
+            since,
+        },
     );
     let mut batch: Vec<Ended> = Vec::new();
     while !stop.is_cancelled() {
@@ -108,6 +117,7 @@ pub(crate) async fn run(
             }
             Some(notice) = notices.recv() => poller.noticed(notice),
             Some(recalled) = recalls.recv() => poller.recalled(recalled),
+            Some(since) = changes.recv() => poller.wake_rested(&since),
             () = woken.changed() => {}
             () = sleep_until(next) => {}
         }
@@ -131,6 +141,7 @@ struct Tellers {
     tell: mpsc::UnboundedSender<Ended>,
     notify: mpsc::Sender<Notice>,
     recall: mpsc::Sender<Recalled>,
+    since: mpsc::Sender<Since>,
 }
 
 /// A look under way.
@@ -162,7 +173,11 @@ struct Poller {
     /// The database is being asked about hosts.
     is_asking: bool,
     ask_again_at: Instant,
+    /// When the database is asked next whether hosts may be looked at that refused.
+    rested_at: Instant,
     upkeep_at: Instant,
+    /// The last turn of the loop.
+    turned_at: Instant,
     rng: StdRng,
 }
 
@@ -197,7 +212,9 @@ impl Poller {
             adopted: None,
             is_asking: false,
             ask_again_at: now,
+            rested_at: now,
             upkeep_at: now,
+            turned_at: now,
             rng,
         }
     }
@@ -213,6 +230,15 @@ impl Poller {
         }
         let before = self.adopted.as_ref().map(|(before, _)| before.as_ref());
         let changes = self.hosts.adopt(&catalog, shards, before);
+        if before.is_some() && changes.left.len() + changes.new.len() > 0 {
+            let (left, new) = (changes.left.len(), changes.new.len());
+            tracing::info!(
+                left,
+                new,
+                shards = shards.len(),
+                "other hosts are polled from now on"
+            );
+        }
         for host in changes.left {
             self.schedule.leave(host);
             self.keeper.forget(host);
@@ -238,6 +264,10 @@ impl Poller {
             self.ask_again_at = now + LOOK;
             self.ask_the_database();
         }
+        if self.rested_at <= now {
+            self.rested_at = now + (self.site.settings.poll.interval / 2).min(rested::LONGEST);
+            self.ask_of_rested();
+        }
         if self.upkeep_at <= now {
             self.upkeep_at = now + UPKEEP;
             self.keeper.hand_over();
@@ -258,12 +288,8 @@ impl Poller {
             return;
         }
         self.is_asking = true;
-        let (site, tell) = (Arc::clone(&self.site), self.tellers.recall.clone());
-        let may_be_off = self.may_be_off.clone();
-        tokio::spawn(async move {
-            // Nobody listens any more only when the loop has ended.
-            let _ = tell.send(Recalled::ask(site, names, may_be_off).await).await;
-        });
+        let asking = Recalled::ask(Arc::clone(&self.site), names, self.may_be_off.clone());
+        recall::begin(asking, self.tellers.recall.clone());
     }
 
     /// Takes hosts on with what the database knows of them.
@@ -283,8 +309,9 @@ impl Poller {
                 entry.cursor = recalled.cursor(name);
             }
             if entry.stay.is_none() {
-                let known = recalled.of(name, at);
+                let known = recalled.of(name, self.site.settings.poll.interval, now, at);
                 entry.breaker = known.breaker;
+                entry.refusals = known.refusals;
                 entering.push((host, known.since));
                 resting.push(known.rest);
             }

@@ -1,9 +1,10 @@
 //! Forgets old heartbeats, events, changes and hours. One copy does it at a time: whoever has the first shard. A second one
 //! beside it, while a shard changes hands, does no harm.
 
+use std::mem::discriminant;
 use std::time::Duration;
 
-use heartbeat_store::{Retained, RetentionSettings};
+use heartbeat_store::{Held, Retained, RetentionSettings};
 use ops_runtime::{Chain, Site, SiteHandle};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -32,6 +33,7 @@ pub(crate) async fn run(handle: SiteHandle, ownership: Ownership, duty: Duty, st
     let mut due = Instant::now();
     let mut was_ours = true;
     let mut rest = GOING_ON;
+    let mut told = None;
     while stop.run_until_cancelled(tokio::time::sleep(rest)).await.is_some() {
         let ours = is_ours(&ownership, duty);
         if was_ours && !ours {
@@ -44,14 +46,19 @@ pub(crate) async fn run(handle: SiteHandle, ownership: Ownership, duty: Duty, st
             due = Instant::now();
         } else if due <= Instant::now() {
             // Not dropped when it has to stop: it ends after the batch under way, and the next pass goes on.
-            let wait = pass(&site, &settings, &stop).await;
+            let wait = pass(&site, &settings, &stop, &mut told).await;
             due = Instant::now() + wait;
             rest = wait.min(LOOK);
         }
     }
 }
 
-async fn pass(site: &Site, settings: &RetentionSettings, stop: &CancellationToken) -> Duration {
+async fn pass(
+    site: &Site,
+    settings: &RetentionSettings,
+    stop: &CancellationToken,
+    told: &mut Option<Held>,
+) -> Duration {
     tracing::debug!(pass = "retention", "looks for what is old");
     let go_on = || !stop.is_cancelled();
     let done = site
@@ -61,6 +68,7 @@ async fn pass(site: &Site, settings: &RetentionSettings, stop: &CancellationToke
     match done {
         Ok(done) => {
             tell(&done);
+            tell_held(told, done.held);
             if done.more { GOING_ON } else { EVERY }
         }
         Err(error) => {
@@ -84,6 +92,27 @@ fn tell(done: &Retained) {
         more = done.more,
         "forgot what is old"
     );
+}
+
+/// Says once why not everything that is old is forgotten, and that it is again.
+fn tell_held(told: &mut Option<Held>, held: Option<Held>) {
+    let before = std::mem::replace(told, held);
+    if before.as_ref().map(discriminant) == held.as_ref().map(discriminant) {
+        return;
+    }
+    match held {
+        Some(Held::Apart(ahead)) => tracing::warn!(
+            pass = "retention",
+            ahead_secs = ahead.num_seconds(),
+            "nothing is forgotten: this worker's clock and the database's are apart, so one of the two has to be set right"
+        ),
+        Some(Held::Jumped(by)) => tracing::warn!(
+            pass = "retention",
+            days = by.num_days(),
+            "old heartbeats are forgotten slowly: since the last pass the clock went on by days. If it is wrong, set it right"
+        ),
+        None => tracing::info!(pass = "retention", "what is old is forgotten as usual again"),
+    }
 }
 
 fn is_ours(ownership: &Ownership, duty: Duty) -> bool {

@@ -80,7 +80,7 @@ async fn measure(site: &Site) -> Result<Option<TimeDelta>, DbErr> {
     let db = &site.database;
     let ask = db.statement(&format!("SELECT {}", db.backend().now_ms()), []);
     let (asked_at, began) = (site.clock.now(), Instant::now());
-    let Ok(answer) = timeout(PATIENCE, db.connection().query_one_raw(ask)).await else {
+    let Ok(answer) = timeout(PATIENCE, db.bounded(db.connection().query_one_raw(ask))).await else {
         return Ok(None);
     };
     let half = TimeDelta::from_std(began.elapsed() / 2).unwrap_or_default();

@@ -83,7 +83,7 @@ async fn dispatch(command: Command, context: Context) -> Ended {
     }
 }
 
-/// One line for people; for programs the document as well, so that there always is one.
+/// One line for people, and one for each problem of a file; for programs the document as well, so that there always is one.
 fn report(failure: &Failure, json: bool, out: Out) -> Exit {
     let exit = failure.exit();
     if exit == Exit::Done {
@@ -91,6 +91,11 @@ fn report(failure: &Failure, json: bool, out: Out) -> Exit {
     }
     let hint = failure.hint().map(|hint| format!("; {hint}")).unwrap_or_default();
     complain(&format!("{failure}{hint}"));
+    if let Failure::Client(ClientError::Refused(refusal)) = failure {
+        for problem in refusal.problems() {
+            complain(&problem);
+        }
+    }
     if json {
         let mut document = match failure {
             Failure::Client(error) => error.document(),

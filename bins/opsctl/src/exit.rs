@@ -52,8 +52,8 @@ impl Exit {
         self as u8
     }
 
-    /// Judges an answer by its status. A 502 or 504 with a code is the API speaking of a host; without one it is a
-    /// proxy that gave up waiting.
+    /// Judges an answer by its status. A 502 or 504 is the API speaking of a host, unless a proxy gave up waiting: ours
+    /// has codes for that, others send none.
     pub(crate) fn of_refusal(refusal: &Refusal) -> Self {
         match refusal.status {
             400 | 405 | 406 | 411..=417 | 422 | 431 => Self::Usage,
@@ -61,9 +61,9 @@ impl Exit {
             404 | 410 => Self::NotFound,
             408 => Self::TimedOut,
             409 | 423 | 425 | 429 => Self::Busy,
-            502 if refusal.code.is_none() => Self::Unreachable,
+            502 if refusal.is_a_proxys() => Self::Unreachable,
             503 => Self::Unreachable,
-            504 if refusal.code.is_none() => Self::TimedOut,
+            504 if refusal.is_a_proxys() => Self::TimedOut,
             _ => Self::Failed,
         }
     }
@@ -126,12 +126,17 @@ fn hint_for(refusal: &Refusal) -> Option<String> {
         (_, Some("unknown_reservation")) => "see `opsctl reservations`".into(),
         (_, Some("unknown_worker")) => "see `opsctl workers`".into(),
         (401, _) => "give a token: --token-file, OPSCTL_TOKEN or OPSCTL_TOKEN_FILE".into(),
-        (403, _) => "this takes a token with a larger role".into(),
+        (403, Some("forbidden")) => {
+            "the proxy takes your address for a foreign one (lab-ops.networks.conf)".into()
+        }
+        (403, None | Some("role_too_small")) => "this takes a token with a larger role".into(),
+        (502..=504, _) if refusal.is_a_proxys() => {
+            "the proxy answered, not the service: does ops-api run? see both logs".into()
+        }
         (409 | 429 | 503, _) => match refusal.retry_after_secs {
             Some(secs) => format!("try again in {secs} s"),
             None => return None,
         },
-        (502 | 504, None) => "a proxy answered, not the service: see its log".into(),
         (500.., _) => match &refusal.request_id {
             Some(id) => format!("the service's log has more under {id}"),
             None => "the service's log has more".into(),
@@ -166,9 +171,11 @@ mod tests {
             (500, None, 1),
             (502, Some("auth_failed"), 1),
             (502, None, 5),
+            (502, Some("unavailable"), 5),
             (503, Some("database_unavailable"), 5),
             (504, Some("timed_out"), 1),
             (504, None, 7),
+            (504, Some("timeout"), 7),
             (302, None, 1),
         ] {
             assert_eq!(
@@ -185,6 +192,13 @@ mod tests {
         assert_eq!(hint(404, Some("unknown_host")).unwrap(), "see `opsctl hosts`");
         assert!(hint(401, None).unwrap().contains("--token-file"));
         assert_eq!(hint(400, Some("invalid_field")), None);
+        assert!(hint(403, Some("role_too_small")).unwrap().contains("role"));
+        assert!(hint(403, Some("forbidden")).unwrap().contains("networks"));
+        assert_eq!(hint(403, Some("cross_site")), None);
+        for (status, code) in [(502, Some("unavailable")), (504, Some("timeout")), (502, None)] {
+            assert!(hint(status, code).unwrap().contains("proxy"), "{status}");
+        }
+        assert!(hint(502, Some("auth_failed")).unwrap().contains("log"));
         let busy = Refusal {
             retry_after_secs: Some(7),
             ..refusal(409, Some("host_busy"))

@@ -42,4 +42,4 @@ pub use error::{CredentialError, Unreadable};
 pub use older::{OlderEntry, OlderEntryError, OlderError, read_older_file};
 pub use ring::{KeyRing, KeyRingError};
 pub use rotate::Rotation;
-pub use store::{CredentialStore, MAX_LISTED, StoredCredential, Written};
+pub use store::{CredentialStore, MAX_LISTED, MAX_PROBED, StoredCredential, Unopened, Written};

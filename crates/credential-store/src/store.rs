@@ -8,12 +8,14 @@ use sea_orm::{ConnectionTrait as _, QueryResult, Value};
 use store_support::{Database, DbErr, DbFault, classify, retried};
 
 use crate::credential::Credential;
-use crate::error::CredentialError;
+use crate::error::{CredentialError, Unreadable};
 use crate::ring::KeyRing;
 use crate::seal::{Sealed, open, seal};
 
 /// Most rows that one call lists.
 pub const MAX_LISTED: u32 = 500;
+/// Of most keys one credential is tried: more than a ring holds.
+pub const MAX_PROBED: u32 = 64;
 /// The widest name of a writer that is kept, in characters.
 const MAX_WRITER: usize = 128;
 /// How often writing is tried while others write and remove the same name.
@@ -34,6 +36,17 @@ pub struct StoredCredential {
     pub age: Duration,
     /// Who wrote it last.
     pub updated_by: String,
+}
+
+/// A credential that is stored and cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unopened {
+    /// Its name.
+    pub reference: CredentialRef,
+    /// The id of the key that seals it.
+    pub key_id: String,
+    /// Why not.
+    pub why: Unreadable,
 }
 
 /// What became of a credential that was written.
@@ -149,6 +162,34 @@ impl CredentialStore {
         Ok(u64::try_from(count).unwrap_or(0))
     }
 
+    /// Opens one credential of each key that any was sealed with, and names those that cannot be opened; of at most
+    /// [`MAX_PROBED`] keys.
+    ///
+    /// # Errors
+    /// [`CredentialError`] when there is no key, or they cannot be read.
+    pub async fn probe(&self) -> Result<Vec<Unopened>, CredentialError> {
+        let ring = self.ring()?;
+        let sql = format!(
+            "SELECT format, key_id, nonce, ciphertext, ref FROM ops_credentials WHERE ref IN \
+             (SELECT MIN(ref) FROM ops_credentials GROUP BY key_id) ORDER BY ref LIMIT {MAX_PROBED}"
+        );
+        let rows = self.query(&sql, vec![]).await;
+        let read = rows.and_then(|rows| {
+            let one = |row: &QueryResult| Ok((parsed(row.try_get_by_index(4)?)?, sealed_of(row)?));
+            rows.iter().map(one).collect::<Result<Vec<_>, DbErr>>()
+        });
+        let read = read.map_err(CredentialError::during("read the credentials"))?;
+        let unopened = read.into_iter().filter_map(|(reference, sealed)| {
+            let why = open(&reference, &sealed, ring).err()?;
+            Some(Unopened {
+                reference,
+                key_id: sealed.key_id,
+                why,
+            })
+        });
+        Ok(unopened.collect())
+    }
+
     /// Removes a credential; `false` when there was none.
     ///
     /// # Errors
@@ -227,7 +268,10 @@ fn sealed_of(row: &QueryResult) -> Result<Sealed, DbErr> {
 }
 
 pub(crate) fn name_of(row: &QueryResult) -> Result<CredentialRef, DbErr> {
-    let name: String = row.try_get_by_index(0)?;
+    parsed(row.try_get_by_index(0)?)
+}
+
+fn parsed(name: String) -> Result<CredentialRef, DbErr> {
     CredentialRef::parse(&name).map_err(|error| DbErr::Type(format!("the name of a credential {error}")))
 }
 

@@ -10,6 +10,7 @@ mod events;
 mod fold;
 mod hours;
 mod ids;
+mod line;
 mod mark;
 mod rows;
 mod state_row;
@@ -17,6 +18,7 @@ mod statements;
 mod values;
 
 use std::collections::{BTreeMap, HashMap};
+use std::mem::take;
 use std::sync::{Mutex, PoisonError};
 
 use chrono::NaiveDateTime;
@@ -25,13 +27,14 @@ use store_support::{DbErr, TransactionFailure, Tx, transaction};
 
 use self::events::Known;
 pub(crate) use self::events::cursors;
-use self::fold::{HostFold, Plan, RowOf};
+use self::fold::{HostFold, Order, Plan, RowOf};
+use self::line::Line;
 pub(crate) use self::mark::Mark;
 pub(crate) use self::rows::{list, parts};
 pub(crate) use self::state_row::{COLUMNS as STATE_COLUMNS, StateRow};
 pub(crate) use self::statements::{Limits, LimitsCell, Statements};
 use crate::hosts::{self, HostRecord};
-use crate::prepared::{Prepared, What};
+use crate::prepared::{Prepared, PreparedEvents, What};
 use crate::report::{Keep, Recorded};
 use crate::store::HeartbeatStore;
 
@@ -111,7 +114,10 @@ async fn write_in(
     }
     let hosts = lock_hosts(tx, store, batch, now).await?;
     let (hosts, places, learnt) = with_ids(tx, store, batch, hosts, now).await?;
-    let mut plan = Plan::new(hosts, batch.keep, batch.care, limits);
+    let order = Order {
+        now: store.clock.now().naive_utc(),
+    };
+    let mut plan = Plan::new(hosts, batch.keep, batch.care, limits, order);
     plan.fold(batch.reports, &places);
     let ids = write_plan(tx, store, &mut plan, limits, now).await?;
     let recorded: Vec<Recorded> = plan
@@ -233,15 +239,17 @@ async fn with_ids<'a>(
             seen: None,
         });
     }
+    let mut compared: BTreeMap<&str, Vec<&PreparedEvents>> = BTreeMap::new();
     for report in batch.reports {
-        let Some(events) = report.events.as_ref().filter(|events| events.compare) else {
-            continue;
-        };
-        let fold = &mut folds[places[report.host.name.key()]];
-        let stored = fold.cursor.map(|row| row.cursor);
-        let is_taken = events.cursor.is_none_or(|(from, _)| from == stored);
-        if let Some(id) = fold.id.filter(|_| is_taken && !events.rows.is_empty()) {
-            fold.known = Known::read(tx, store, id, events).await?;
+        let events = report.events.as_ref().filter(|events| events.compare);
+        if let Some(events) = events.filter(|events| !events.rows.is_empty()) {
+            compared.entry(report.host.name.key()).or_default().push(events);
+        }
+    }
+    for (host, events) in compared {
+        let fold = &mut folds[places[host]];
+        if let Some(id) = fold.id {
+            fold.known = Known::read(tx, store, id, &events).await?;
         }
     }
     Ok((folds, places, resolved.learnt))
@@ -256,38 +264,29 @@ async fn write_plan(
     now: NaiveDateTime,
 ) -> Result<Vec<i64>, DbErr> {
     let (sql, db, bytes) = (&store.sql, &store.db, limits.statement);
-    let seen = plan.hosts.iter().filter_map(|host| {
-        let (last_seen, at) = host.seen?;
-        Some(vec![
-            host.id.into(),
-            plan.text(host.record.name.as_str()).into(),
-            plan.text(&host.record.address).into(),
-            host.record.mac.as_deref().map(|mac| plan.text(mac)).into(),
-            last_seen.into(),
-            at.into(),
-        ])
-    });
-    sql.seen_hosts.run(tx, db, bytes, seen.collect()).await?;
+    let mut line = Line::new(tx);
+    let seen = plan.seen_values().into_iter();
+    line.send(sql.seen_hosts.statements(db, bytes, seen)).await?;
     let rows = plan.heartbeat_values();
-    let sent = sql.heartbeats.run(tx, db, bytes, rows).await?;
+    line.send_rows(sql.heartbeats.statements(db, bytes, rows)).await?;
+    let (sums, hours, changes) = line.meanwhile(|| plan.hours_and_changes()).await?;
+    let hours_sql = sql.hours(&sums);
+    let sent = line.end().await?;
     let ids = ids::of_new(tx, store, plan, &sent).await?;
-    for (extent, states) in plan.states(&ids) {
-        sql.states(extent).run(tx, db, bytes, states).await?;
+    let changes = changes.into_iter();
+    line.send(sql.changes.statements(db, bytes, changes)).await?;
+    let hours = hours.into_iter();
+    line.send(hours_sql.statements(db, bytes, hours)).await?;
+    for (extent, states) in line.meanwhile(|| plan.states(&ids)).await? {
+        let states = states.into_iter();
+        line.send(sql.states(extent).statements(db, bytes, states))
+            .await?;
     }
-    let changes = std::mem::take(&mut plan.changes);
-    let name = |host: usize| plan.hosts[host].record.name.key();
-    let changes = changes
-        .into_iter()
-        .map(|(host, at, change)| change.values(name(host), at));
-    sql.changes.run(tx, db, bytes, changes.collect()).await?;
-    let (sums, hours) = std::mem::take(&mut plan.hours).rows(name);
-    sql.hours(&sums).run(tx, db, bytes, hours).await?;
     // The cursors before the rows: then the events of one host become visible in the order of their ids.
-    let moved = plan.hosts.iter().filter(|host| host.is_cursor_new);
-    let cursors = moved.filter_map(|host| Some(host.cursor?.values(host.record.name.key(), now)));
-    sql.cursors.run(tx, db, bytes, cursors.collect()).await?;
-    sql.events
-        .run(tx, db, bytes, std::mem::take(&mut plan.events))
-        .await?;
+    let cursors = plan.cursor_values(now).into_iter();
+    line.send(sql.cursors.statements(db, bytes, cursors)).await?;
+    let events = take(&mut plan.events).into_iter();
+    line.send(sql.events.statements(db, bytes, events)).await?;
+    line.end().await?;
     Ok(ids)
 }

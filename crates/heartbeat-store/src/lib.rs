@@ -69,10 +69,12 @@
 //! * A commit whose answer was lost is not repeated: the number of the batch, which is moved in the same transaction,
 //!   tells whether it took effect.
 //! * An event is stored once, whoever reads it: its cursor moves in the same transaction, and a batch that was read from
-//!   elsewhere than where the cursor stands is refused ([`EventsKept::Stale`]).
+//!   elsewhere than where the cursor stands is refused ([`EventsKept::Stale`]). Of a file that was replaced, the cursor
+//!   says how much may have been stored before, whoever reads on.
 //! * A report that the database refuses costs no other report anything, and as much of it is kept as can be
 //!   ([`Kept::SetAside`]).
-//! * A report that comes late does not overwrite a newer state.
+//! * A report that comes late does not overwrite a newer state; a state with a stamp to come, from before a clock was put
+//!   back, is overwritten.
 //!
 //! Every call may be dropped at any time; what that means is said where it matters.
 
@@ -111,7 +113,7 @@ pub use latency::{BOUNDS, BUCKETS, Latencies, bucket_of};
 pub use liveness::{Liveness, Need, Verdict, judge};
 pub use recorder::{Receipt, RecordError, Recorder, RecorderFigures, RecorderSettings, RecorderTask};
 pub use report::{EventsKept, Heard, Keep, Kept, PollOutcome, PollReport, Recorded};
-pub use retention::{Retained, RetentionProblem, RetentionSettings};
+pub use retention::{Held, Retained, RetentionProblem, RetentionSettings};
 pub use size::{HostDay, Room};
 pub use states::{HostState, PollFailure};
 pub use store::{HeartbeatStore, HeartbeatStoreError};

@@ -17,6 +17,8 @@ const SLACK: Duration = Duration::from_secs(15);
 /// A station writes once a minute: a report this old when it was read comes from a station that no longer writes, or
 /// from a wrong clock.
 const OLDEST_REPORT: TimeDelta = TimeDelta::minutes(3);
+/// For so long a host is left alone that refused the password.
+const LEFT_ALONE: Duration = Duration::from_secs(15 * 60);
 /// A host that was ordered down may be heard of for so long.
 const GOING_DOWN: TimeDelta = TimeDelta::minutes(3);
 
@@ -118,8 +120,10 @@ pub fn judge(state: Option<&HostState>, interval: Duration, now: DateTime<Utc>, 
             age: None,
         };
     };
-    // A stamp to come is another worker's clock, a little ahead of ours.
-    let age = (now - seen_at).to_std().unwrap_or_default();
+    // A stamp to come is another worker's clock, or ours before it was put back. How many polls failed since tells the
+    // age then.
+    let failed = interval.saturating_mul(state.failures_in_row);
+    let age = (now - seen_at).to_std().unwrap_or(failed);
     let (verdict, reason) = by_age(state, age, interval, now, need);
     Liveness {
         verdict,
@@ -166,7 +170,12 @@ fn by_age(
         .last_attempt_at
         .and_then(|at| (now - at).to_std().ok())
         .unwrap_or_default();
-    let why = if asked > fresh {
+    let expected = if is_refused(state) {
+        fresh.saturating_add(LEFT_ALONE)
+    } else {
+        fresh
+    };
+    let why = if asked > expected {
         format!(
             "nobody has polled it for {}: is a scheduler running?",
             words(asked)
@@ -181,6 +190,11 @@ fn is_unreachable(state: &HostState) -> bool {
     let code = state.last_failure.as_ref().map(|failure| failure.code.as_str());
     // A look at a host that may be off is no failure.
     code.is_some_and(|code| code == "off" || (state.failures_in_row > 0 && UNREACHABLE.contains(&code)))
+}
+
+fn is_refused(state: &HostState) -> bool {
+    let code = state.last_failure.as_ref().map(|failure| failure.code.as_str());
+    code == Some("unauthorized")
 }
 
 fn may_be_off(state: &HostState, need: Need) -> Option<String> {

@@ -1,6 +1,8 @@
 //! The one task of a process that writes what all its polls bring, many reports in one transaction.
 
+mod blame;
 mod figures;
+mod gather;
 mod queue;
 mod writer;
 
@@ -17,6 +19,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 pub use self::figures::RecorderFigures;
+use self::gather::Gathering;
 use self::queue::{Intake, intake};
 use self::writer::Writer;
 use crate::report::{Keep, PollReport, Recorded};
@@ -27,8 +30,12 @@ use crate::store::{HeartbeatStore, HeartbeatStoreError};
 pub struct RecorderSettings {
     /// Which reports become a row.
     pub keep: Keep,
-    /// How many reports one transaction holds at most. 1 to 1,000.
+    /// So many reports are written together as soon as they are there. 1 to 1,000.
     pub batch_rows: usize,
+    /// How many reports one transaction holds at most, where more than `batch_rows` came in while the one before was
+    /// written, and that one was quick: of a host's reports only the last is then its state, so that a backlog costs the
+    /// database less a report. `batch_rows` to 4,000, and about 8 MiB.
+    pub backlog_rows: usize,
     /// How long a report waits for others before it is written.
     pub batch_wait: Duration,
     /// How many reports wait at most; whoever has one more, waits. 1 to 1,000,000.
@@ -43,6 +50,7 @@ impl Default for RecorderSettings {
         Self {
             keep: Keep::default(),
             batch_rows: 500,
+            backlog_rows: 2_000,
             batch_wait: Duration::from_millis(250),
             queue: 2_048,
             queue_bytes: 48 << 20,
@@ -80,7 +88,8 @@ impl Recorder {
         let (end, ended) = watch::channel(None);
         let figures = Arc::default();
         let (intake, queue) = intake(&settings, Arc::clone(&figures));
-        let writer = Writer::new(store, settings, queue, closed, figures);
+        let gathering = Gathering::new(&settings, queue, closed.clone());
+        let writer = Writer::new(store, settings.keep, gathering, closed, figures);
         let task = tokio::spawn(async move {
             let is_all_written = writer.run().await;
             end.send_replace(Some(is_all_written));

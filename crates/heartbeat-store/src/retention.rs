@@ -6,8 +6,12 @@
 //!
 //! Each batch is a transaction of its own that takes rows away by their keys. How far thinning has come is stored with it, so
 //! an interrupted pass is gone on with and two copies at once do no harm.
+//!
+//! A clock that went wrong must not make everything old: nothing is taken away while our clock and the database's are
+//! apart, and after a jump of time what became old is taken away slowly ([`Held`]).
 
 mod changes;
+mod horizon;
 mod hours;
 mod settings;
 mod thinning;
@@ -16,6 +20,7 @@ mod walk;
 use chrono::{DateTime, DurationRound as _, TimeDelta, Utc};
 use store_support::DbErr;
 
+pub use horizon::Held;
 pub use settings::{RetentionProblem, RetentionSettings};
 
 use crate::store::{HeartbeatStore, HeartbeatStoreError};
@@ -45,6 +50,8 @@ pub struct Retained {
     pub largest: u64,
     /// Whether a table was not finished: the next pass goes on.
     pub more: bool,
+    /// Why not everything was taken away that is old by the instant given.
+    pub held: Option<Held>,
 }
 
 impl Retained {
@@ -56,8 +63,9 @@ impl Retained {
 }
 
 impl HeartbeatStore {
-    /// Makes one pass over all tables, with at most [`RetentionSettings::batches`] batches for each of its five parts and a
-    /// pause after each batch that took something away.
+    /// Makes one pass over all tables by the instant `now`, with at most [`RetentionSettings::batches`] batches for each of its five parts and a
+    /// pause after each batch that took something away. To be called at least once in two days: after a longer time it
+    /// goes on slowly ([`Held::Jumped`]).
     ///
     /// # Errors
     /// [`HeartbeatStoreError`]; what was taken away before stays away.
@@ -87,9 +95,20 @@ impl HeartbeatStore {
         now: DateTime<Utc>,
         go_on: &(dyn Fn() -> bool + Sync),
     ) -> Result<Retained, HeartbeatStoreError> {
-        self.pass(Rules { settings, go_on, now }, now)
-            .await
-            .map_err(HeartbeatStoreError::from("forget what is old"))
+        let horizon = self.horizon(now).await;
+        let failed = HeartbeatStoreError::from("forget what is old");
+        let (now, held) = match horizon.map_err(&failed)? {
+            (Some(now), held) => (now, held),
+            (None, held) => {
+                return Ok(Retained {
+                    held,
+                    ..Retained::default()
+                });
+            }
+        };
+        let rules = Rules { settings, go_on, now };
+        let done = self.pass(rules, now).await.map_err(failed)?;
+        Ok(Retained { held, ..done })
     }
 
     async fn pass(&self, rules: Rules<'_>, now: DateTime<Utc>) -> Result<Retained, DbErr> {

@@ -114,6 +114,11 @@ pub fn changes(backend: Backend, prefix: &TablePrefix) -> Vec<SchemaChange> {
         table("writers", &names.writers, definitions::writers(&dialect)),
         table("retention", &names.retention, definitions::retention(&dialect)),
         index("events_by_host", &names.events, "host", &["host_id", "id"]),
+        SchemaChange {
+            key: "event_cursors_columns",
+            table: names.cursors.clone(),
+            what: What::Columns(definitions::CURSORS_ADDED.to_vec()),
+        },
     ]
 }
 

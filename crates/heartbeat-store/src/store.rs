@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use lab_model::{SharedClock, SystemClock};
 use store_support::{Database, DbErr, DbFault, classify};
 
 use crate::batch::{LimitsCell, Statements};
@@ -18,6 +19,7 @@ pub struct HeartbeatStore {
     pub(crate) ids: Arc<HostIds>,
     pub(crate) limits: LimitsCell,
     pub(crate) keep: Keep,
+    pub(crate) clock: SharedClock,
 }
 
 impl HeartbeatStore {
@@ -37,6 +39,7 @@ impl HeartbeatStore {
             ids: Arc::default(),
             limits: LimitsCell::default(),
             keep: Keep::Every,
+            clock: Arc::new(SystemClock),
             db,
         }
     }
@@ -46,6 +49,13 @@ impl HeartbeatStore {
     #[must_use]
     pub fn keeping(self, keep: Keep) -> Self {
         Self { keep, ..self }
+    }
+
+    /// The clock that reports are stamped by, where that is not the machine's own: what is stored with a stamp to come was
+    /// stamped before it was put back.
+    #[must_use]
+    pub fn with_clock(self, clock: SharedClock) -> Self {
+        Self { clock, ..self }
     }
 }
 

@@ -3,6 +3,11 @@
 //! The station only ever adds lines at the end of the file. A cursor is the number of bytes that were consumed, whole
 //! lines of them, and a digest of the last line among them: bytes are asked for from that line on, and only where it
 //! still stands there is the file still the same, so that what follows it is new.
+//!
+//! Of another file in its place, what stands in the first so many bytes may have been read before. That number is part of
+//! the cursor, so that it outlives whoever found the other file.
+
+mod reading;
 
 use std::ops::Range;
 
@@ -12,12 +17,14 @@ use sha2::{Digest as _, Sha256};
 use crate::encoding::Encoding;
 use crate::events::{Event, Line, parse_line};
 
+pub use self::reading::{EventReading, EventsAnswer, EventsStep, ReadLimits};
+
 /// How many bytes are asked for at once. Room for an anchor and many of the longest lines.
 pub const PIECE_LENGTH: u64 = 1 << 20;
 /// Longest line that is looked at, in bytes, its end included. Real ones have some hundred.
 pub const LINE_LIMIT: usize = 64 << 10;
-/// So many bytes before a place prove it.
-const ANCHOR_LIMIT: usize = 4 << 10;
+/// So many bytes before a place prove it: a whole line, since lines may differ in their first bytes alone.
+const ANCHOR_LIMIT: usize = LINE_LIMIT;
 
 const LIMITS: Limits = Limits {
     line: LINE_LIMIT,
@@ -37,9 +44,16 @@ pub struct EventCursor {
     pub offset: u64,
     /// Proves that it is still the same file; nothing at its head.
     pub anchor: Option<Anchor>,
+    /// What stands before this place in the file, though behind the offset, may have been read and stored before: it has
+    /// to be compared. Zero where nothing does.
+    pub repeats_until: u64,
+    /// How many steps led here. A place that is come to again differs in it, so that what somebody read from there the
+    /// first time is not taken for what follows the second time.
+    pub step: u64,
 }
 
-/// The last whole line before a place, its end included; of a very long one, the last 4 KiB.
+/// What stands before a place from the last event's line on, its end included; of what is longer than [`LINE_LIMIT`], the
+/// end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Anchor {
     /// In bytes.
@@ -109,7 +123,7 @@ impl Anchor {
         let mut digest = [0; 16];
         digest.copy_from_slice(&Sha256::digest(bytes)[..16]);
         Self {
-            // No longer than 4 KiB.
+            // No longer than the longest line.
             length: bytes.len() as u32,
             digest,
         }
@@ -121,7 +135,11 @@ impl EventCursor {
     pub const START: Self = Self {
         offset: 0,
         anchor: None,
+        repeats_until: 0,
+        step: 0,
     };
+    /// No file is longer: what is stored is a signed number.
+    const LONGEST: u64 = i64::MAX as u64;
 
     /// From where on bytes are needed to go on: from the anchor.
     #[must_use]
@@ -176,7 +194,7 @@ impl EventCursor {
             to: *self,
             events: Vec::new(),
             bad_lines: 0,
-            resync: None,
+            resync: (self.offset < self.repeats_until).then_some(Resync::Replaced),
             more: !is_end,
         };
         let whole_units = fresh.len() - fresh.len() % encoding.unit();
@@ -196,40 +214,68 @@ impl EventCursor {
                     batch.events.push(*event);
                     last = Some(at);
                 }
-                Line::Bad => {
-                    batch.bad_lines += 1;
-                    last = Some(at);
-                }
+                Line::Bad => batch.bad_lines += 1,
             }
             at += length;
         }
         if fresh.len() - at > limits.line {
             batch.bad_lines += 1;
-            last = Some(at);
             at = whole_units;
         }
         batch.to = self.moved(known, &fresh[..at], last, limits);
         batch
     }
 
-    /// The cursor behind `consumed`, in which the last line that is not blank begins at `last`.
+    /// The cursor behind `consumed`, in which the last line with an event begins at `last`.
     fn moved(&self, known: &[u8], consumed: &[u8], last: Option<usize>, limits: Limits) -> Self {
         if consumed.is_empty() {
             return *self;
         }
         let anchor = match last {
             Some(last) => Anchor::of(end_of(&consumed[last..], limits.anchor)),
-            // Blank lines prove nothing: what was before them is taken along.
+            // Lines without an event may be the same in any file: what was before them is taken along.
             None => Anchor::of(end_of(&[known, consumed].concat(), limits.anchor)),
         };
+        let offset = self.offset + consumed.len() as u64;
         Self {
-            offset: self.offset + consumed.len() as u64,
+            offset,
             anchor: Some(anchor),
+            repeats_until: if offset < self.repeats_until {
+                self.repeats_until
+            } else {
+                0
+            },
+            step: self.step + 1,
+        }
+    }
+
+    /// The place to go on from in another file, which has `length` bytes now: behind the anchor's line where that was
+    /// `found` again, else its beginning.
+    ///
+    /// Whatever stands in that file now may have been read before, here or in a file before this one; and while it is
+    /// still being written, so may as many bytes as were consumed of the file that it is a part of.
+    #[must_use]
+    pub fn in_other_file(&self, found: Option<Self>, length: u64) -> Self {
+        let consumed = if found.is_some() { 0 } else { self.offset };
+        let place = Self {
+            step: self.step + 1,
+            repeats_until: 0,
+            ..found.unwrap_or(Self::START)
+        };
+        place.repeating(length.max(consumed).max(self.repeats_until))
+    }
+
+    /// The same place, where what stands before another one may have been read before too.
+    fn repeating(self, until: u64) -> Self {
+        let until = self.repeats_until.max(until).min(Self::LONGEST);
+        Self {
+            repeats_until: if self.offset < until { until } else { 0 },
+            ..self
         }
     }
 
     /// Looks for the anchor's line in a file that is no longer the same, such as one that lost its head. `None` when it
-    /// is not within `piece`, or the cursor has none.
+    /// is not within `piece`, or the cursor has none, or only the end of a line, which other lines may have too. [`EventCursor::in_other_file`] makes a place to go on from of it.
     #[must_use]
     pub fn find_again(&self, piece: Piece<'_>) -> Option<Self> {
         let anchor = self.anchor?;
@@ -238,12 +284,22 @@ impl EventCursor {
             0 => Encoding::of_head(piece.bytes),
             _ => Encoding::of_part(piece.bytes),
         };
-        // Each line is hashed once. A file of blank lines would have us hash it over and over.
-        let mut left = piece.bytes.len().saturating_mul(4).saturating_add(length);
+        // The first line of a file has a mark before it, which it had not when it was another one.
+        let mut begins = match (piece.at, piece.bytes) {
+            (0, [0xff, 0xfe, ..] | [0xfe, 0xff, ..]) => vec![0, 2],
+            (0, [0xef, 0xbb, 0xbf, ..]) => vec![0, 3],
+            (0, _) => vec![0],
+            _ => Vec::new(),
+        };
+        // Each line is hashed about once. A file of blank lines would have us hash it over and over.
+        let mut left = piece.bytes.len().saturating_mul(16).saturating_add(length);
         let mut end = 0;
         while let Some(line) = encoding.line_length(&piece.bytes[end..]) {
             end += line;
-            let Some(begin) = end.checked_sub(length) else {
+            let begin = end.checked_sub(length);
+            let begin = begin.filter(|begin| begins.binary_search(begin).is_ok());
+            begins.push(end);
+            let Some(begin) = begin else {
                 continue;
             };
             left = left.checked_sub(length)?;
@@ -251,6 +307,7 @@ impl EventCursor {
                 return Some(Self {
                     offset: piece.at + end as u64,
                     anchor: Some(anchor),
+                    ..Self::START
                 });
             }
         }
@@ -272,10 +329,15 @@ fn first_sight_within(end: Piece<'_>, since: Option<DateTime<Utc>>, limits: Limi
         _ => Encoding::of_part(bytes),
     };
     let behind = |range: Range<usize>| match range.end {
-        0 if end.at == 0 => EventCursor::START,
+        0 if end.at == 0 => EventCursor {
+            step: 1,
+            ..EventCursor::START
+        },
         stop => EventCursor {
             offset: end.at + stop as u64,
             anchor: Some(Anchor::of(end_of(&bytes[range], limits.anchor))),
+            repeats_until: 0,
+            step: 1,
         },
     };
     // A part may begin within a line.
@@ -283,14 +345,11 @@ fn first_sight_within(end: Piece<'_>, since: Option<DateTime<Utc>>, limits: Limi
         0 => 0,
         _ => encoding.line_length(bytes).unwrap_or(bytes.len()),
     };
-    let (mut last, mut is_whole) = (0, end.at == 0 || since.is_none());
+    let (mut last, mut is_whole) = (at, end.at == 0 || since.is_none());
     while let Some(length) = encoding.line_length(&bytes[at..]) {
         let text = encoding.text(&bytes[at..at + length], end.at == 0 && at == 0);
         match text.as_deref().map_or(Line::Bad, parse_line) {
-            Line::Blank => {
-                at += length;
-                continue;
-            }
+            Line::Blank | Line::Bad => {}
             Line::Event(event) => {
                 if let (Some(reported_at), Some(since)) = (event.at, since) {
                     if reported_at >= since {
@@ -298,12 +357,13 @@ fn first_sight_within(end: Piece<'_>, since: Option<DateTime<Utc>>, limits: Limi
                     }
                     is_whole = true;
                 }
+                last = at;
             }
-            Line::Bad => {}
         }
-        last = at;
         at += length;
     }
+    // Without a whole line, what there is proves the place as well.
+    let last = if last == at { 0 } else { last };
     FirstSight {
         cursor: behind(last..at),
         is_whole,

@@ -52,7 +52,10 @@ pub use line::{
 };
 pub use path::{PathError, check_path};
 
-pub use cursor::{Anchor, EventBatch, EventCursor, FirstSight, LINE_LIMIT, PIECE_LENGTH, Piece, Resync};
+pub use cursor::{
+    Anchor, EventBatch, EventCursor, EventReading, EventsAnswer, EventsStep, FirstSight, LINE_LIMIT,
+    PIECE_LENGTH, Piece, ReadLimits, Resync,
+};
 pub use document::{DOCUMENT_LIMIT, HeartbeatError, SchemaVersion};
 pub use events::{Event, Events, last_event, parse_events};
 pub use heartbeat::{Heartbeat, parse_heartbeat, parse_heartbeat_document};

@@ -56,12 +56,13 @@ pub fn start_up(line: &CommandLine, check: impl FnOnce(&Settings) -> Vec<String>
         }
         Some(plan) if problems.is_empty() => Startup::Go(Box::new(plan)),
         _ => {
+            let error = crate::journal::error_prefix();
             for problem in &problems {
-                say(problem);
+                say(&format!("{error}{problem}"));
             }
             let plural = if problems.len() == 1 { "" } else { "s" };
             say(&format!(
-                "not started: {} problem{plural} in the configuration",
+                "{error}not started: {} problem{plural} in the configuration",
                 problems.len()
             ));
             Startup::Leave(ExitCode::from(2))

@@ -6,6 +6,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use chrono::{DateTime, SecondsFormat, Utc};
+use credential_store::{CredentialStore, Unopened};
 use heartbeat_store::{Verdict, judge};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -172,7 +173,7 @@ impl Health {
             if slow.asked_at.is_none_or(|at| at.elapsed() >= FRESH) {
                 let mut unserved_since = slow.unserved_since;
                 let (secrets, workers, pollers, outbox) = tokio::join!(
-                    bounded(secrets(site)),
+                    bounded(secrets(site.credentials.store())),
                     bounded(workers(site, &mut unserved_since)),
                     bounded(pollers(site)),
                     bounded(outbox(site)),
@@ -226,19 +227,36 @@ fn unreadable<E: std::fmt::Display>(what: &'static str) -> impl Fn(E) -> String 
     }
 }
 
-async fn secrets(site: &Site) -> Result<Check, String> {
-    let store = site.credentials.store();
+/// Whether what is stored can be read: one credential of each key is opened.
+async fn secrets(store: &CredentialStore) -> Result<Check, String> {
     let stored = store
         .count()
         .await
         .map_err(unreadable("the stored credentials cannot be counted"))?;
     let has_key = store.ring().is_ok();
-    let problem = (stored > 0 && !has_key)
-        .then(|| "there are stored credentials and no key to read them (OPS_SECRETS_KEY)".to_owned());
-    Ok(Check::of(
-        problem,
-        json!({"keyLoaded": has_key, "storedCredentials": stored}),
-    ))
+    let unopened = match has_key && stored > 0 {
+        true => store.probe().await,
+        false => Ok(Vec::new()),
+    };
+    let unopened = unopened.map_err(unreadable("the stored credentials cannot be read"))?;
+    let keys: Vec<&str> = unopened.iter().map(|one| one.key_id.as_str()).collect();
+    let figures = json!({"keyLoaded": has_key, "storedCredentials": stored, "unreadableKeys": keys});
+    let problem = if stored > 0 && !has_key {
+        Some("there are stored credentials and no key to read them (OPS_SECRETS_KEY)".to_owned())
+    } else {
+        unopened.first().map(|one| cannot_be_read(one, unopened.len()))
+    };
+    Ok(Check::of(problem, figures))
+}
+
+/// One example, and for how many keys it stands.
+fn cannot_be_read(one: &Unopened, keys: usize) -> String {
+    let Unopened { reference, why, .. } = one;
+    let others = match keys {
+        1 => String::new(),
+        more => format!("; {} other keys likewise", more - 1),
+    };
+    format!("the stored credential {reference} cannot be read: {why} (OPS_SECRETS_KEY){others}")
 }
 
 async fn workers(site: &Site, unserved_since: &mut Option<Instant>) -> Result<Check, String> {
@@ -370,3 +388,6 @@ impl CatalogLog {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

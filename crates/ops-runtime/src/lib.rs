@@ -10,6 +10,7 @@ mod descriptors;
 mod escaped;
 mod health;
 pub mod http;
+mod journal;
 mod logging;
 mod membership;
 pub mod metrics;

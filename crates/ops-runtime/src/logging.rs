@@ -2,18 +2,24 @@
 
 use std::io::IsTerminal;
 
+use tracing_subscriber::fmt::writer::BoxMakeWriter;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer as _, Registry, fmt};
 
 use crate::escaped::EscapedFields;
+use crate::journal::{Prioritized, is_journal};
 use crate::settings::{LogFormat, Settings};
 use crate::traces;
 
 /// Starts logging for the whole process, and traces if there is a collector for them. Called once, by a `main`; a second
 /// call changes nothing.
 pub fn init(settings: &Settings) {
-    let lines = fmt::layer().with_writer(std::io::stderr);
+    let writer = match is_journal(&std::io::stderr()) {
+        true => BoxMakeWriter::new(Prioritized(std::io::stderr)),
+        false => BoxMakeWriter::new(std::io::stderr),
+    };
+    let lines = fmt::layer().with_writer(writer);
     let lines = match settings.log_format {
         LogFormat::Text => lines
             .with_ansi(std::io::stderr().is_terminal())

@@ -25,9 +25,9 @@ pub enum WaitCode {
     EffectUnknown,
     /// Another reservation still has the host.
     HostOccupied,
-    /// Somebody else acts on the host at this moment.
+    /// Somebody acts on the host at this moment, for something else.
     HostBusy,
-    /// A flow of this process is at work on the host.
+    /// Its own step is under way, or a flow of this process is at work on the host.
     UnderWay,
     /// The wake waits its turn: only so many hosts are woken in a minute.
     Paced,

@@ -105,4 +105,4 @@ pub use ports::{
 pub use reason::Reason;
 pub use reservation::{Reservation, ReservationStatus};
 pub use settings::{Deadlines, IdlePower, LocalModePolicy, PowerMode, Settings};
-pub use state::{Event, IllegalTransition, JOURNAL_VERSION, State};
+pub use state::{Event, FailedTry, IllegalTransition, JOURNAL_VERSION, State};

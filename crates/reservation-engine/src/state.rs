@@ -33,6 +33,9 @@ pub enum State {
         attempt: u32,
         /// When the intent was committed.
         since: DateTime<Utc>,
+        /// Why the try before failed; `None` when none did, or in a row from before this was kept.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        last: Option<FailedTry>,
     },
     /// Nobody knows whether `step` took effect: the host is looked at before anything else.
     Checking {
@@ -75,6 +78,9 @@ pub enum State {
         at: DateTime<Utc>,
         /// Why.
         reason: Reason,
+        /// How many tries had been begun; 0 when none was, or in a row from before this was kept.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        tries: u32,
     },
     /// A newer release wrote it, in words that this one may not understand: it is left alone, and it has its host.
     /// Never stored.
@@ -85,6 +91,17 @@ pub enum State {
         /// Whether it has come to its end.
         over: bool,
     },
+}
+
+/// Why a try failed that was followed by another one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FailedTry {
+    /// What failed.
+    pub step: Step,
+    /// Why.
+    pub reason: Reason,
+    /// When.
+    pub at: DateTime<Utc>,
 }
 
 /// What happened to an operation.
@@ -204,16 +221,25 @@ impl State {
             }),
             // Pending, Waiting -> Running: a new try, whichever step it begins with; only a step whose effect is
             // still unknown has to be looked at first.
-            (Self::Pending { failed, .. }, Event::Begin { step, at }) => Ok(begun(step, failed, at)),
+            (Self::Pending { failed, .. }, Event::Begin { step, at }) => Ok(begun(step, failed, at, None)),
             (
                 Self::Waiting {
                     step: was,
                     failed,
                     unknown_since,
+                    reason,
+                    failed_at,
                     ..
                 },
                 Event::Begin { step, at },
-            ) if unknown_since.is_none() || was != step => Ok(begun(step, failed, at)),
+            ) if unknown_since.is_none() || was != step => {
+                let last = failed_at.map(|at| FailedTry {
+                    step: was,
+                    reason,
+                    at,
+                });
+                Ok(begun(step, failed, at, last))
+            }
             // Pending -> Waiting: the reservation was moved away between two steps. What was begun counts as a try,
             // so that no number of a try is ever used twice.
             (Self::Pending { step, failed }, Event::Postponed { reason, until }) => Ok(Self::Waiting {
@@ -236,13 +262,16 @@ impl State {
             // the wake, which finds out whether the host is still prepared.
             (
                 Self::Running {
-                    step: was, attempt, ..
+                    step: was,
+                    attempt,
+                    last,
+                    ..
                 },
                 Event::Begin { step, at },
             ) if step.repetition() == Repetition::Repeatable
                 && (was == step || (was == Step::Activate && step == Step::Wake)) =>
             {
-                Ok(begun(step, attempt, at))
+                Ok(begun(step, attempt, at, last))
             }
             // Running, Checking -> Pending | Done.
             (Self::Running { attempt, .. }, Event::Succeeded { next, note, at }) => {
@@ -260,7 +289,12 @@ impl State {
                 Ok(after_failure(step, attempt, Some(since), reason, retry_at, at))
             }
             // Running -> Checking, Waiting -> Checking: the try stays the same one.
-            (Self::Running { step, attempt, since }, Event::EffectUnknown)
+            (
+                Self::Running {
+                    step, attempt, since, ..
+                },
+                Event::EffectUnknown,
+            )
             | (
                 Self::Waiting {
                     step,
@@ -278,6 +312,7 @@ impl State {
                 step: from.step(),
                 at,
                 reason,
+                tries: from.attempt(),
             }),
             (from, event) => Err(IllegalTransition {
                 from: from.name(),
@@ -313,13 +348,14 @@ impl State {
         }
     }
 
-    /// Which try it is at, or how many failed so far; 0 when none was begun or the state is final.
+    /// Which try it is at, or how many failed so far; 0 when none was begun or it is done.
     #[must_use]
     pub fn attempt(&self) -> u32 {
         match self {
+            Self::NeedsAttention { tries, .. } => *tries,
             Self::Running { attempt, .. } | Self::Checking { attempt, .. } => *attempt,
             Self::Pending { failed, .. } | Self::Waiting { failed, .. } => *failed,
-            Self::Done { .. } | Self::NeedsAttention { .. } | Self::Foreign { .. } => 0,
+            Self::Done { .. } | Self::Foreign { .. } => 0,
         }
     }
 
@@ -333,12 +369,18 @@ impl State {
     }
 }
 
-fn begun(step: Step, failed: u32, since: DateTime<Utc>) -> State {
+fn begun(step: Step, failed: u32, since: DateTime<Utc>, last: Option<FailedTry>) -> State {
     State::Running {
         step,
         attempt: failed.saturating_add(1),
         since,
+        last,
     }
+}
+
+/// Keeps rows as they were before there was such a number.
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 fn after_success(attempt: u32, next: Option<Step>, note: Option<Reason>, at: DateTime<Utc>) -> State {
@@ -372,6 +414,7 @@ fn after_failure(
             step: Some(step),
             at,
             reason,
+            tries: failed,
         },
     }
 }

@@ -196,7 +196,10 @@ each_backend! {
         a_large_database(db).await;
         let id = ReservationId::parse(&format!("0x{:064x}", 3)).unwrap();
         for statement in [
-            queries::page(&id, 100, 200).build(db.backend().driver()),
+            db.statement(
+                queries::PAGE,
+                [id.as_str().into(), 100_i64.into(), 200_i64.into()],
+            ),
             queries::newest(&id, 500).build(db.backend().driver()),
         ] {
             let plan = plan(db, statement).await;

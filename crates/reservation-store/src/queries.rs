@@ -1,19 +1,29 @@
 //! What the API shows: a reservation, its history by page, and the journal.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDateTime, Utc};
 use lab_model::ReservationId;
 use reservation_engine::{Operation, OperationId, StoreError};
 use sea_orm::{
-    ColumnTrait as _, EntityTrait as _, PaginatorTrait as _, QueryFilter as _, QueryOrder as _,
-    QuerySelect as _,
+    ColumnTrait as _, EntityTrait as _, QueryFilter as _, QueryOrder as _, QueryResult, QuerySelect as _,
 };
 use serde_json::Value;
+use store_support::{Asked, DbErr, Question};
 
 use crate::entity::{attempt, history, operation, reservation};
 use crate::fault::Fault;
 use crate::reservations;
 use crate::store::ReservationStore;
 use crate::stored::OPEN;
+
+const RESERVATION: &str = "SELECT transaction_hash, lab_id, status, start_time, end_time, wallet_address, created_at, \
+                           updated_at FROM lab_reservations WHERE transaction_hash = ? LIMIT 1";
+
+/// Walks the index on (reservation, time, id), so that a page costs what it shows.
+pub(crate) const PAGE: &str = "SELECT id, lab_id, host, action, status, success, response_code, duration_ms, payload, \
+                               message, created_at FROM reservation_operations WHERE reservation_id = ? \
+                               ORDER BY created_at, id LIMIT ? OFFSET ?";
+
+const COUNT: &str = "SELECT COUNT(*) FROM reservation_operations WHERE reservation_id = ?";
 
 /// A row of `lab_reservations`, as far as it is shown.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -110,6 +120,37 @@ impl ReservationStore {
             .map(ReservationRow::from))
     }
 
+    /// Gives a reservation as stored with a page of its history, by time and then by id, oldest first; `None` when there is
+    /// no such. Both are read over one connection, not at one instant.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn story(
+        &self,
+        id: &ReservationId,
+        limit: u32,
+        offset: u64,
+    ) -> Result<Option<(ReservationRow, OperationsPage)>, StoreError> {
+        let id = id.as_str();
+        let call = async {
+            let found = Question {
+                sql: RESERVATION,
+                values: &[Asked::Text(id)],
+            };
+            let page = &page_of(id, limit, offset);
+            let [found, rows] = self.db.ask([found, question(page)]).await?;
+            let Some(found) = found.first() else {
+                return Ok(None);
+            };
+            let page = self.counted(id, &rows, limit, offset).await?;
+            Ok(Some((ReservationRow::read(found)?, page)))
+        };
+        self.db
+            .bounded(call)
+            .await
+            .map_err(|error| Fault::during("read a reservation's story")(error.into()))
+    }
+
     /// Gives a page of a reservation's history, by time and then by id, oldest first, and how many rows there
     /// are.
     ///
@@ -121,26 +162,41 @@ impl ReservationStore {
         limit: u32,
         offset: u64,
     ) -> Result<OperationsPage, StoreError> {
-        // SQLite counts offsets in 63 bits; nobody has as many rows.
-        let offset = offset.min(i64::MAX.unsigned_abs());
+        let id = id.as_str();
         let call = async {
-            let rows = page(id, limit, offset).all(self.db.connection()).await?;
-            let read = rows.len() as u64;
-            // A page that is not full is the last one, unless it lies beyond the end.
-            let total = if read < u64::from(limit) && (read > 0 || offset == 0) {
-                offset + read
-            } else {
-                history_of(id).count(self.db.connection()).await?
-            };
-            Ok(OperationsPage {
-                rows: rows.into_iter().map(OperationRow::from).collect(),
-                total,
-            })
+            let page = &page_of(id, limit, offset);
+            let [rows] = self.db.ask([question(page)]).await?;
+            self.counted(id, &rows, limit, offset).await
         };
         self.db
             .bounded(call)
             .await
             .map_err(|error| Fault::during("read a page of the history")(error.into()))
+    }
+
+    async fn counted(
+        &self,
+        id: &str,
+        rows: &[QueryResult],
+        limit: u32,
+        offset: u64,
+    ) -> Result<OperationsPage, DbErr> {
+        let rows: Result<Vec<_>, _> = rows.iter().map(|row| OperationRow::read(row, id)).collect();
+        let rows = rows?;
+        let read = rows.len() as u64;
+        // A page that is not full is the last one, unless it lies beyond the end.
+        let total = if read < u64::from(limit) && (read > 0 || offset == 0) {
+            offset + read
+        } else {
+            let counting = Question {
+                sql: COUNT,
+                values: &[Asked::Text(id)],
+            };
+            let [counted] = self.db.ask([counting]).await?;
+            let counted = counted.first().map(|row| row.try_get_by_index::<i64>(0));
+            counted.transpose()?.unwrap_or_default().unsigned_abs()
+        };
+        Ok(OperationsPage { rows, total })
     }
 
     /// Gives the newest rows of a reservation's history, newest first, at most `lookback`.
@@ -198,13 +254,21 @@ fn history_of(id: &ReservationId) -> sea_orm::Select<history::Entity> {
     history::Entity::find().filter(history::Column::ReservationId.eq(id.as_str()))
 }
 
-/// Walks the index on (reservation, time, id), so that a page costs what it shows.
-pub(crate) fn page(id: &ReservationId, limit: u32, offset: u64) -> sea_orm::Select<history::Entity> {
-    history_of(id)
-        .order_by_asc(history::Column::CreatedAt)
-        .order_by_asc(history::Column::Id)
-        .limit(u64::from(limit))
-        .offset(offset)
+/// The values of [`PAGE`]. SQLite counts offsets in 63 bits; nobody has as many rows.
+fn page_of(id: &str, limit: u32, offset: u64) -> [Asked<'_>; 3] {
+    let offset = i64::try_from(offset).unwrap_or(i64::MAX);
+    [
+        Asked::Text(id),
+        Asked::Number(i64::from(limit)),
+        Asked::Number(offset),
+    ]
+}
+
+fn question<'a>(page: &'a [Asked<'a>; 3]) -> Question<'a> {
+    Question {
+        sql: PAGE,
+        values: page,
+    }
 }
 
 pub(crate) fn newest(id: &ReservationId, lookback: u32) -> sea_orm::Select<history::Entity> {
@@ -212,6 +276,43 @@ pub(crate) fn newest(id: &ReservationId, lookback: u32) -> sea_orm::Select<histo
         .order_by_desc(history::Column::CreatedAt)
         .order_by_desc(history::Column::Id)
         .limit(u64::from(lookback))
+}
+
+impl ReservationRow {
+    /// A row of [`RESERVATION`].
+    fn read(row: &QueryResult) -> Result<Self, DbErr> {
+        Ok(Self {
+            reservation_id: row.try_get_by_index::<Option<String>>(0)?.unwrap_or_default(),
+            lab_id: row.try_get_by_index(1)?,
+            status: row.try_get_by_index::<Option<String>>(2)?.unwrap_or_default(),
+            start: row.try_get_by_index(3)?,
+            end: row.try_get_by_index(4)?,
+            wallet_address: row.try_get_by_index(5)?,
+            created_at: row.try_get_by_index(6)?,
+            updated_at: row.try_get_by_index(7)?,
+        })
+    }
+}
+
+impl OperationRow {
+    /// A row of [`PAGE`].
+    fn read(row: &QueryResult, reservation_id: &str) -> Result<Self, DbErr> {
+        let created_at: NaiveDateTime = row.try_get_by_index(10)?;
+        Ok(Self {
+            id: row.try_get_by_index(0)?,
+            reservation_id: reservation_id.to_owned(),
+            lab_id: row.try_get_by_index(1)?,
+            host: row.try_get_by_index(2)?,
+            action: row.try_get_by_index(3)?,
+            status: row.try_get_by_index(4)?,
+            success: row.try_get_by_index(5)?,
+            response_code: row.try_get_by_index(6)?,
+            duration_ms: row.try_get_by_index(7)?,
+            payload: row.try_get_by_index(8)?,
+            message: row.try_get_by_index(9)?,
+            created_at: created_at.and_utc(),
+        })
+    }
 }
 
 impl From<reservation::Model> for ReservationRow {

@@ -6,8 +6,9 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use lab_model::Host;
 use labstation_commands::{
-    CURL_CANNOT_OPEN, CURL_PAST_END, CommandLine, EventBatch, EventCursor, ForcedLogoff, Heartbeat,
-    PIECE_LENGTH, PathError, Piece, Resync, content_length, read_file_from, read_file_length,
+    CURL_CANNOT_OPEN, CURL_PAST_END, CommandLine, EventBatch, EventCursor, EventReading, EventsAnswer,
+    EventsStep, ForcedLogoff, Heartbeat, PathError, Piece, ReadLimits, content_length, read_file_from,
+    read_file_length,
 };
 use tokio::time::Instant;
 use winrm_transport::Effect;
@@ -22,8 +23,12 @@ const SAFETY_LOOK: Duration = Duration::from_secs(3600);
 /// A log-off may stand in the heartbeat before it stands in the file, or the file may be away for a moment: so many
 /// polls look for it.
 const LOOKS_FOR_NEWS: u8 = 3;
-/// Longest part of a file's end that is looked at on first sight, and of its whole when the place was lost.
-const MOST_PIECES: u64 = 8;
+/// How long a host is taken to have no `curl.exe`, unless it boots: only an update of Windows brings one.
+const NO_CURL_FOR: Duration = Duration::from_secs(24 * 3_600);
+/// How long a file is taken to be too long, unless the host boots.
+const TOO_LONG_FOR: Duration = Duration::from_secs(3_600);
+/// Two answers about when a host booted differ by less when it did not boot in between.
+const SAME_BOOT: TimeDelta = TimeDelta::minutes(2);
 
 /// What polls know of a host's event file.
 #[derive(Debug, Default, Clone)]
@@ -37,10 +42,11 @@ pub(crate) struct EventsKnown {
     /// There is more to read.
     more: bool,
     next_look: Option<Instant>,
-    /// This host has no `curl.exe`.
-    no_curl: bool,
-    /// The place was lost, or there was none: what is before this may have been read before, by whomever.
-    repeats_until: u64,
+    /// Until then this host has no `curl.exe`.
+    no_curl_until: Option<Instant>,
+    /// The file at this path is too long to be read whole, which is all that can be done without it; until then.
+    too_long: Option<(String, Instant)>,
+    booted_at: Option<DateTime<Utc>>,
 }
 
 /// A part of a file, and whether there is more.
@@ -67,6 +73,16 @@ enum Asked {
     Missing,
 }
 
+/// The way to the event file of one host, for one look at it.
+struct EventFile<'a> {
+    inner: &'a Inner,
+    host: &'a Host,
+    link: &'a Link,
+    until: Instant,
+    /// Read whole, where there is no other way; so that one look reads it once.
+    whole: Option<Vec<u8>>,
+}
+
 impl EventsKnown {
     fn wants_look(&self, cursor: EventCursor, logoff: Option<&ForcedLogoff>, now: Instant) -> bool {
         self.looked_to != Some(cursor)
@@ -87,6 +103,23 @@ impl EventsKnown {
         self.logoff = logoff.cloned();
         self.looked_to = Some(to);
         self.next_look = Some(next_look);
+    }
+
+    fn has_no_curl(&self) -> bool {
+        self.no_curl_until.is_some_and(|until| Instant::now() < until)
+    }
+
+    fn is_too_long(&self, path: &str) -> bool {
+        let too_long = self.too_long.as_ref();
+        too_long.is_some_and(|(of, until)| of == path && Instant::now() < *until)
+    }
+
+    /// A host that booted may have been updated, and its file put in order.
+    pub(crate) fn booted(&mut self, at: DateTime<Utc>) {
+        let before = self.booted_at.replace(at);
+        if before.is_some_and(|before| (at - before).abs() > SAME_BOOT) {
+            (self.no_curl_until, self.too_long) = (None, None);
+        }
     }
 }
 
@@ -116,12 +149,17 @@ impl Inner {
                 if !link.memory().events.wants_look(cursor, logoff, now) {
                     return Ok(None);
                 }
-                (cursor, self.events_after(host, link, cursor, until).await?)
+                let reading = EventReading::after(cursor);
+                (cursor, self.read_events(host, link, reading, until).await?)
             }
             EventsAsk::FirstSight { look_back } => {
                 let since = self.since(link, heartbeat, look_back);
-                let batch = self.events_at_first_sight(host, link, since, until).await?;
-                (batch.to, Some(batch))
+                let reading = EventReading::first_sight(since);
+                match self.read_events(host, link, reading, until).await? {
+                    Some(batch) => (batch.to, Some(batch)),
+                    // It changed while we looked.
+                    None => return Ok(None),
+                }
             }
         };
         let to = batch.as_ref().map_or(from, |batch| batch.to);
@@ -148,189 +186,83 @@ impl Inner {
     }
 
     /// `None` when there is no file now.
-    async fn events_after(
+    async fn read_events(
         &self,
         host: &Host,
         link: &Link,
-        cursor: EventCursor,
+        reading: EventReading,
         until: Instant,
     ) -> Result<Option<EventBatch>, StationError> {
-        let asked = self
-            .part(host, link, cursor.read_from(), PIECE_LENGTH, until)
-            .await?;
-        let advanced = match &asked {
-            Asked::Missing => return Ok(None),
-            Asked::PastEnd => Err(Resync::Truncated),
-            Asked::Part(part) => cursor.advance(part.piece()),
-        };
-        match advanced {
-            Ok(mut batch) => {
-                let repeats_until = link.memory().events.repeats_until;
-                batch.resync = (cursor.offset < repeats_until).then_some(Resync::Replaced);
-                Ok(Some(batch))
-            }
-            Err(why) => self.events_anew(host, link, cursor, why, until).await,
+        if link.memory().events.is_too_long(&host.events_path) {
+            return Err(self.too_long(host));
         }
-    }
-
-    /// The file is no longer the one of the cursor: goes on behind its last line where that is found again, and else from
-    /// the beginning.
-    async fn events_anew(
-        &self,
-        host: &Host,
-        link: &Link,
-        cursor: EventCursor,
-        why: Resync,
-        until: Instant,
-    ) -> Result<Option<EventBatch>, StationError> {
-        tracing::info!(host.name = %host.name, why = why.as_str(), "event file begun anew");
-        let (mut first, mut place, mut length) = (None, EventCursor::START, 0);
-        for _ in 0..MOST_PIECES {
-            let part = match self.part(host, link, length, PIECE_LENGTH, until).await? {
-                Asked::Part(part) => part,
-                Asked::PastEnd => break,
-                Asked::Missing => return Ok(None),
-            };
-            let end = part.at + part.bytes.len() as u64;
-            let (found, is_end) = (cursor.find_again(part.piece()), part.is_end);
-            first.get_or_insert(part);
-            if let Some(found) = found {
-                place = found;
-                break;
-            }
-            if is_end {
-                length = end;
-                break;
-            }
-            // A line may lie across the border.
-            length = end - (2 * labstation_commands::LINE_LIMIT as u64);
-        }
-        let Some(first) = first else {
-            // Empty by now.
-            return Ok(Some(begun_anew(cursor, why)));
+        let mut reading = reading.within(ReadLimits {
+            longest: self.settings.max_output as u64,
+            ..ReadLimits::default()
+        });
+        let mut file = EventFile {
+            inner: self,
+            host,
+            link,
+            until,
+            whole: None,
         };
-        let held = place.advance(first.piece());
-        let batch = match held {
-            Ok(batch) => Ok(batch),
-            Err(_) => match self
-                .part(host, link, place.read_from(), PIECE_LENGTH, until)
-                .await?
-            {
-                Asked::Part(part) => place.advance(part.piece()),
-                Asked::PastEnd | Asked::Missing => Err(why),
-            },
-        };
-        let mut memory = link.memory();
-        memory.events.repeats_until = if place == EventCursor::START { length } else { 0 };
-        // Changed again while we looked: the next poll tries again from the beginning.
-        let batch = batch.unwrap_or_else(|_| begun_anew(cursor, why));
-        Ok(Some(EventBatch {
-            from: Some(cursor),
-            resync: Some(why),
-            ..batch
-        }))
-    }
-
-    async fn events_at_first_sight(
-        &self,
-        host: &Host,
-        link: &Link,
-        since: Option<DateTime<Utc>>,
-        until: Instant,
-    ) -> Result<EventBatch, StationError> {
-        let nothing = EventBatch {
-            from: None,
-            to: EventCursor::START,
-            events: Vec::new(),
-            bad_lines: 0,
-            resync: None,
-            more: false,
-        };
-        link.memory().events.repeats_until = 0;
-        let Some(length) = self.length(host, link, until).await? else {
-            return Ok(nothing);
-        };
-        let most = match since {
-            Some(_) => PIECE_LENGTH * MOST_PIECES,
-            None => PIECE_LENGTH,
-        };
-        let most = most.min(self.settings.max_output as u64);
-        let mut wanted = PIECE_LENGTH.min(length);
         loop {
-            // Even, for the characters of UTF-16.
-            let at = (length - wanted.min(length)) & !1;
-            let Asked::Part(part) = self.part(host, link, at, length - at, until).await? else {
-                return Ok(nothing);
-            };
-            let sight = EventCursor::first_sight(part.piece(), since);
-            if !sight.is_whole && wanted < most.min(length) {
-                wanted = (wanted * 2).min(most).min(length);
-                continue;
-            }
-            // A piece of it, as at any other time.
-            let skip = sight.cursor.read_from().saturating_sub(part.at);
-            let rest = &part.bytes[usize::try_from(skip).unwrap_or(0).min(part.bytes.len())..];
-            let bytes = &rest[..rest.len().min(PIECE_LENGTH as usize)];
-            let piece = Piece {
-                at: sight.cursor.read_from(),
-                bytes,
-                is_end: bytes.len() == rest.len(),
-            };
-            return Ok(match sight.cursor.advance(piece) {
-                Ok(batch) => {
-                    if batch.more {
-                        // Whoever stored them before may have stored the rest too.
-                        link.memory().events.repeats_until = length;
+            match reading.next_step() {
+                EventsStep::Done(batch) => {
+                    if let Some(why) = reading.resync() {
+                        tracing::info!(host.name = %host.name, why = why.as_str(), "event file begun anew");
                     }
-                    EventBatch { from: None, ..batch }
+                    return Ok(batch);
                 }
-                Err(_) => EventBatch {
-                    to: sight.cursor,
-                    ..nothing
+                EventsStep::Length => match file.length().await? {
+                    Some(length) => reading.answer(EventsAnswer::Length(length)),
+                    None => reading.answer(EventsAnswer::Missing),
                 },
-            });
+                EventsStep::Part { at, length } => match file.part(at, length).await? {
+                    Asked::Part(part) => reading.answer(EventsAnswer::Part(part.piece())),
+                    Asked::PastEnd => reading.answer(EventsAnswer::PastEnd),
+                    Asked::Missing => reading.answer(EventsAnswer::Missing),
+                },
+            }
         }
     }
 
-    /// Length of the event file; nothing when there is none.
-    async fn length(&self, host: &Host, link: &Link, until: Instant) -> Result<Option<u64>, StationError> {
-        if let Some((code, output)) = self
-            .by_curl(host, link, read_file_length(&host.events_path), until)
-            .await?
-        {
+    fn too_long(&self, host: &Host) -> StationError {
+        StationError::EventsTooLong {
+            host: host.name.clone(),
+            path: host.events_path.clone(),
+            limit: self.settings.max_output,
+        }
+    }
+}
+
+impl EventFile<'_> {
+    /// Its length; nothing when there is none.
+    async fn length(&mut self) -> Result<Option<u64>, StationError> {
+        if let Some((code, output)) = self.by_curl(read_file_length(&self.host.events_path)).await? {
             match (code, content_length(&output)) {
                 (0, Some(length)) => return Ok(Some(length)),
                 (CURL_CANNOT_OPEN, _) => return Ok(None),
-                _ => link.memory().events.no_curl = true,
+                _ => self.no_curl(code),
             }
         }
-        let whole = self.whole_file(host, link, until).await?;
-        Ok(whole.map(|bytes| bytes.len() as u64))
+        Ok(self.whole().await?.map(|bytes| bytes.len() as u64))
     }
 
-    /// A part of the event file.
-    async fn part(
-        &self,
-        host: &Host,
-        link: &Link,
-        at: u64,
-        length: u64,
-        until: Instant,
-    ) -> Result<Asked, StationError> {
-        let line = read_file_from(&host.events_path, at, length);
-        if let Some((code, bytes)) = self.by_curl(host, link, line, until).await? {
+    /// A part of it.
+    async fn part(&mut self, at: u64, length: u64) -> Result<Asked, StationError> {
+        let line = read_file_from(&self.host.events_path, at, length);
+        if let Some((code, bytes)) = self.by_curl(line).await? {
             let is_end = (bytes.len() as u64) < length;
             match code {
                 0 => return Ok(Asked::Part(Part { at, bytes, is_end })),
                 CURL_PAST_END => return Ok(Asked::PastEnd),
                 CURL_CANNOT_OPEN => return Ok(Asked::Missing),
-                code => {
-                    tracing::info!(host.name = %host.name, exit_code = code, "no curl.exe: events are read whole");
-                    link.memory().events.no_curl = true;
-                }
+                code => self.no_curl(code),
             }
         }
-        let Some(bytes) = self.whole_file(host, link, until).await? else {
+        let Some(bytes) = self.whole().await? else {
             return Ok(Asked::Missing);
         };
         let Some(rest) = usize::try_from(at).ok().and_then(|at| bytes.get(at..)) else {
@@ -344,15 +276,18 @@ impl Inner {
         }))
     }
 
+    fn no_curl(&self, code: i32) {
+        tracing::info!(host.name = %self.host.name, exit_code = code, "no curl.exe: events are read whole");
+        self.link.memory().events.no_curl_until = Some(Instant::now() + NO_CURL_FOR);
+    }
+
     /// `None` where this host or this path cannot be read by `curl.exe`.
     async fn by_curl(
         &self,
-        host: &Host,
-        link: &Link,
         line: Result<CommandLine, PathError>,
-        until: Instant,
     ) -> Result<Option<(i32, Vec<u8>)>, StationError> {
-        if link.memory().events.no_curl {
+        let (host, link) = (self.host, self.link);
+        if link.memory().events.has_no_curl() {
             return Ok(None);
         }
         let line = match line {
@@ -360,7 +295,7 @@ impl Inner {
             Err(PathError::NoUrl { .. }) => return Ok(None),
             Err(why) => return Err(StationError::refused(&host.name, why)),
         };
-        match self.look_by(host, link, line, until).await {
+        match self.inner.look_by(host, link, line, self.until).await {
             // What was lost on the way would look like the end of the file.
             Ok((_, output)) if output.truncated => Err(lost(host)),
             Ok((code, output)) => Ok(Some((code, output.stdout))),
@@ -370,29 +305,26 @@ impl Inner {
         }
     }
 
-    /// The event file as `type` prints it; nothing when there is none.
-    async fn whole_file(
-        &self,
-        host: &Host,
-        link: &Link,
-        until: Instant,
-    ) -> Result<Option<Vec<u8>>, StationError> {
-        match self.read_file(host, link, &host.events_path, until).await {
-            Ok(output) if output.truncated && output.stdout.len() >= self.settings.max_output => {
-                Err(self.too_long(host))
+    /// The file as `type` prints it; nothing when there is none.
+    async fn whole(&mut self) -> Result<Option<&[u8]>, StationError> {
+        if self.whole.is_none() {
+            self.whole = self.read_whole().await?;
+        }
+        Ok(self.whole.as_deref())
+    }
+
+    async fn read_whole(&self) -> Result<Option<Vec<u8>>, StationError> {
+        let (inner, host, link) = (self.inner, self.host, self.link);
+        match inner.read_file(host, link, &host.events_path, self.until).await {
+            Ok(output) if output.truncated && output.stdout.len() >= inner.settings.max_output => {
+                let until = Instant::now() + TOO_LONG_FOR;
+                link.memory().events.too_long = Some((host.events_path.clone(), until));
+                Err(inner.too_long(host))
             }
             Ok(output) if output.truncated => Err(lost(host)),
             Ok(output) => Ok(Some(output.stdout)),
             Err(StationError::FileMissing { .. }) => Ok(None),
             Err(error) => Err(error),
-        }
-    }
-
-    fn too_long(&self, host: &Host) -> StationError {
-        StationError::EventsTooLong {
-            host: host.name.clone(),
-            path: host.events_path.clone(),
-            limit: self.settings.max_output,
         }
     }
 }
@@ -405,18 +337,31 @@ fn lost(host: &Host) -> StationError {
     }
 }
 
-fn begun_anew(from: EventCursor, why: Resync) -> EventBatch {
-    EventBatch {
-        from: Some(from),
-        to: EventCursor::START,
-        events: Vec::new(),
-        bad_lines: 0,
-        resync: Some(why),
-        more: false,
-    }
-}
-
 /// Whether a batch says anything that its asker does not know.
 fn is_worth_telling(batch: &EventBatch) -> bool {
     batch.from != Some(batch.to) || batch.bad_lines > 0 || batch.more
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_a_host_cannot_do_is_asked_again_after_a_boot_and_not_after_a_new_connection() {
+        let booted_at = DateTime::UNIX_EPOCH + TimeDelta::days(20_000);
+        let later = Instant::now() + TOO_LONG_FOR;
+        let mut known = EventsKnown {
+            no_curl_until: Some(later),
+            too_long: Some(("events".to_owned(), later)),
+            ..EventsKnown::default()
+        };
+        // The first answer, and one that differs by the way to the host.
+        for seconds in [0, 3] {
+            known.booted(booted_at + TimeDelta::seconds(seconds));
+            assert!(known.has_no_curl() && known.is_too_long("events"));
+            assert!(!known.is_too_long("other"), "the entry names another file now");
+        }
+        known.booted(booted_at + TimeDelta::hours(1));
+        assert!(!known.has_no_curl() && !known.is_too_long("events"));
+    }
 }

@@ -45,7 +45,7 @@ impl Inner {
     ) -> Result<HeartbeatReading, StationError> {
         let started = Instant::now();
         let until = started + deadline;
-        let (heartbeat, document) = self.read_document(host, link, until).await?;
+        let (mut heartbeat, document) = self.read_document(host, link, until).await?;
         let observed_at = self.clock.now();
         link.remember_name(&heartbeat);
         let spare = until - RESERVE.min(deadline / 4);
@@ -54,6 +54,13 @@ impl Inner {
             Ok(events) => (events, None),
             Err(error) => {
                 tracing::debug!(host.name = %host.name, error = error.sentence(), "events not read");
+                if matches!(error, StationError::EventsTooLong { .. }) {
+                    // It stays so until somebody does something about it.
+                    let why = error.sentence();
+                    heartbeat
+                        .warnings
+                        .push(format!("its events are not read: {why}, and no curl.exe"));
+                }
                 (None, Some(error.into()))
             }
         };
@@ -82,8 +89,13 @@ impl Inner {
         }
         let left = until.saturating_duration_since(Instant::now());
         let facts = self.facts(host, link, left).await;
+        let booted_at = facts.ok().flatten().map(|facts| facts.booted_at);
         // Asking may itself have needed a new one.
-        link.memory().asked_on = Some(link.stats().connections);
-        facts.ok().flatten().map(|facts| facts.booted_at)
+        let mut memory = link.memory();
+        memory.asked_on = Some(link.stats().connections);
+        if let Some(booted_at) = booted_at {
+            memory.events.booted(booted_at);
+        }
+        booted_at
     }
 }

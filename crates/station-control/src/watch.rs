@@ -5,7 +5,11 @@
 //! request. Whatever goes wrong ends the watch with an error: whoever watches polls again, from the last place that he
 //! kept, so that nothing depends on the script being right.
 //!
-//! The script has been checked against its simulation only, which does what it says; no PowerShell was at hand.
+//! The script ends itself after a day, or when the heartbeat is there and cannot be read for ten looks. Nothing tells it
+//! that we are gone: then the host closes its shell, idle for 15 minutes, and the script with it.
+//!
+//! No PowerShell was at hand to run it: its simulation does what it says, and a grammar written by others reads it (test
+//! `scripts`). What it relies on in .NET and WinRM is in `winrm-transport/docs/what-windows-really-does.md`.
 
 mod frame;
 
@@ -14,9 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lab_model::{Host, HostName};
-use labstation_commands::{
-    EventBatch, EventCursor, HeartbeatError, Piece, check_path, parse_heartbeat_document,
-};
+use labstation_commands::{EventBatch, HeartbeatError, Piece, check_path, parse_heartbeat_document};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 use winrm_transport::{Effect, PowerShell, Running, Stage, Stream};
@@ -357,11 +359,20 @@ impl Watch {
             bytes,
             is_end: true,
         };
-        let batch = match cursor.advance(piece) {
-            Ok(batch) => batch,
+        // At the head of another file nothing proves that it is still that one.
+        let is_at_head_of_other = cursor.anchor.is_none() && cursor.repeats_until > 0;
+        let place = match is_at_head_of_other {
+            true => cursor.in_other_file(None, length),
+            false => cursor,
+        };
+        let batch = match place.advance(piece) {
+            Ok(batch) => EventBatch {
+                from: Some(cursor),
+                ..batch
+            },
             // Only where the whole file is here can it be told what of it is new. A poll can do it otherwise.
             Err(why) if at == 0 && length <= ONE_LINE => {
-                let place = cursor.find_again(piece).unwrap_or(EventCursor::START);
+                let place = cursor.in_other_file(cursor.find_again(piece), length);
                 let batch = place.advance(piece).map_err(|_| self.lost())?;
                 EventBatch {
                     from: Some(cursor),

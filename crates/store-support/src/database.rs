@@ -12,6 +12,7 @@ use crate::Backend;
 use crate::fault::{DbFault, classify};
 use crate::presence::Presence;
 use crate::stamps;
+use crate::suspicion::Suspicion;
 use crate::traffic::{Counters, Failures, PoolState, Traffic};
 use crate::url::{DatabaseUrl, Place};
 
@@ -88,6 +89,7 @@ pub struct Database {
     max_connections: u32,
     counters: Counters,
     presence: Presence,
+    suspicion: Suspicion,
 }
 
 impl Database {
@@ -100,10 +102,12 @@ impl Database {
     /// # Errors
     /// [`ConnectError`] names the file or the address, never the password.
     pub async fn connect(settings: &DatabaseSettings) -> Result<Self, ConnectError> {
+        let suspicion = Suspicion::new();
         let (options, backend) = match settings.url.place() {
             Place::MySql(server) => {
                 knock(server.options(), settings).await?;
                 let wanted = server.options();
+                let watched = suspicion.clone();
                 let mut options = ConnectOptions::new("mysql://configured-below/");
                 options.map_sqlx_mysql_opts(move |given| {
                     // The driver's logging switch sits in the options that are replaced here.
@@ -111,8 +115,17 @@ impl Database {
                     drop(given);
                     wanted.clone().disable_statement_logging()
                 });
-                options.map_sqlx_mysql_pool_opts(|pool| {
-                    let pool = pool.after_release(|connection, _| Box::pin(come_back(connection)));
+                options.map_sqlx_mysql_pool_opts(move |pool| {
+                    let suspicion = watched.clone();
+                    let pool = pool.after_release(move |connection, _| {
+                        let is_suspect = suspicion.is_up();
+                        Box::pin(async move {
+                            match is_suspect {
+                                true => come_back(connection).await,
+                                false => Ok(true),
+                            }
+                        })
+                    });
                     pool.after_connect(|connection, _| {
                         Box::pin(async move {
                             // Once for the session, which spares each transaction a statement.
@@ -153,12 +166,13 @@ impl Database {
                 (options, Backend::Sqlite)
             }
         };
-        Self::open(options, backend, settings).await
+        Self::open(options, backend, suspicion, settings).await
     }
 
     async fn open(
         mut options: ConnectOptions,
         backend: Backend,
+        suspicion: Suspicion,
         settings: &DatabaseSettings,
     ) -> Result<Self, ConnectError> {
         options
@@ -184,6 +198,7 @@ impl Database {
                     max_connections: settings.max_connections.max(1),
                     counters,
                     presence: Presence::default(),
+                    suspicion,
                 })
             }
             Err(source) => Err(ConnectError::Connect {
@@ -193,7 +208,8 @@ impl Database {
         }
     }
 
-    /// The pool, for queries. Transactions are opened with [`transaction`](crate::transaction) only.
+    /// The pool, for queries. Transactions are opened with [`transaction`](crate::transaction) only. Each query is waited for
+    /// in [`bounded`](Self::bounded): what is given up outside of it may leave its connection in the middle of an answer.
     #[must_use]
     pub fn connection(&self) -> &DatabaseConnection {
         &self.connection
@@ -251,6 +267,10 @@ impl Database {
         }
     }
 
+    pub(crate) fn count_statement(&self) {
+        self.counters.statement();
+    }
+
     pub(crate) fn count_transaction(&self) {
         self.counters.transaction();
     }
@@ -284,7 +304,13 @@ impl Database {
     /// The same for a call whose outcome is told with [`Database::heard`] afterwards.
     pub(crate) async fn timed<T>(&self, call: impl Future<Output = T>) -> Result<T, DbErr> {
         let _under_way = self.counters.call();
-        let answer = tokio::time::timeout(self.statement_timeout, call).await;
+        let mut call = std::pin::pin!(tokio::time::timeout(self.statement_timeout, call));
+        // Made after the call, and so dropped before it.
+        let watch = self.suspicion.watch();
+        let answer = call.as_mut().await;
+        if answer.is_ok() {
+            watch.done();
+        }
         answer.map_err(|_| no_answer(self.statement_timeout))
     }
 
@@ -326,7 +352,8 @@ fn no_answer(waited: Duration) -> DbErr {
     DbErr::Conn(RuntimeErr::Internal(format!("no answer within {waited:?}")))
 }
 
-/// Whether a connection may go back to the pool: it has to answer in time.
+/// Whether a connection may go back to the pool: it has to answer in time. Asked only for a while after a call was given up,
+/// since it costs a way to the database and back.
 ///
 /// A question that is given up while its answer comes in may have read half of a packet. Whatever the driver reads then as
 /// the length of the next one, it waits for so many bytes; so its own look at the connection, which has no limit, would

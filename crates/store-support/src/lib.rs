@@ -27,7 +27,9 @@ mod database;
 mod dialect;
 mod fault;
 mod presence;
+mod several;
 mod stamps;
+mod suspicion;
 mod traffic;
 mod transaction;
 mod url;
@@ -42,6 +44,7 @@ pub use fault::{DbFault, classify};
 pub use presence::NoAnswer;
 /// The error of every database call, re-exported so that callers need not name the driver's crate.
 pub use sea_orm::DbErr;
+pub use several::{Asked, Question};
 pub use traffic::{Failures, PoolState, Traffic};
 pub use transaction::{TransactionFailure, Tx, retried, transaction};
 pub use url::{DatabaseUrl, ServerParts, UrlError};

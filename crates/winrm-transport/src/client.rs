@@ -8,7 +8,7 @@ use std::time::Duration;
 use hyper::header::{HeaderName, HeaderValue};
 use tokio::runtime::Handle;
 use tokio::sync::{Mutex, mpsc, oneshot};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use crate::command::Command;
@@ -24,8 +24,11 @@ use crate::settings::{Settings, SettingsError};
 use crate::soap::{self, request};
 use crate::tls::TrustStore;
 
-/// How long the last handle to go gives the host to delete the shell.
-const LAST_WORD: Duration = Duration::from_secs(5);
+/// How long the last handle to go gives the host to delete the shell. Nobody waits for it, and what is not deleted goes on
+/// for a quarter of an hour; so it may be long enough for a busy host, or for a busy machine of ours.
+const LAST_WORD: Duration = Duration::from_secs(20);
+/// How long the last handle to go waits for the end of the last command, before that.
+const LAST_COMMAND: Duration = Duration::from_secs(20);
 /// Answers' worth of output between a stream and its reader.
 const CHUNKS: usize = 8;
 /// A deadline beyond this is one.
@@ -349,12 +352,11 @@ impl Drop for Inner {
         }
         let (session, generation) = (self.session.clone(), self.generation.load(Ordering::Relaxed));
         runtime.spawn(async move {
-            let farewell = async {
-                let mut session = session.lock().await;
-                session.refresh(generation);
-                bid_farewell(&mut session).await;
+            let Ok(mut session) = timeout(LAST_COMMAND, session.lock()).await else {
+                return;
             };
-            let _ = tokio::time::timeout(LAST_WORD, Box::pin(farewell)).await;
+            session.refresh(generation);
+            let _ = timeout(LAST_WORD, Box::pin(bid_farewell(&mut session))).await;
         });
     }
 }

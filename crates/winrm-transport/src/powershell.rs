@@ -8,9 +8,10 @@ use base64::engine::general_purpose::STANDARD;
 use crate::cmdline::{CMD_LIMIT, CommandRefused, DIRECT_LIMIT};
 use crate::command::Command;
 
-/// What every script begins with: no progress records, stop at the first error, UTF-8 without a mark.
+/// What every script begins with: no progress records, stop at the first error, UTF-8 without a mark. Where that may not be
+/// set, for want of a console or under constrained language, the code page of the shell is UTF-8 all the same.
 const PRELUDE: &str = "$ProgressPreference='SilentlyContinue';$ErrorActionPreference='Stop';\
-    [Console]::OutputEncoding=New-Object Text.UTF8Encoding($false);";
+    try{[Console]::OutputEncoding=New-Object Text.UTF8Encoding($false)}catch{};";
 /// What every script ends with: without it the exit code of a program that the script ran becomes 0 or 1.
 const EPILOGUE: &str = "\nif($null -ne $LASTEXITCODE){exit $LASTEXITCODE};exit 0";
 /// Reads the real script from standard input: one line of base64, so that no code page matters.

@@ -170,7 +170,7 @@ async fn use_all(clients: &[Client]) {
 /// host is done after its answer.
 async fn settles(before: usize, bound: usize) -> usize {
     let each = || ALLOCATOR.allocated().saturating_sub(before) / HOSTS;
-    for _ in 0..1_000 {
+    for _ in 0..6_000 {
         if each() <= bound {
             break;
         }
@@ -183,7 +183,7 @@ async fn idle(maker: &Maker<'_>, bound: usize) -> usize {
     let warm = maker.make(0, WARM_UP);
     use_all(&warm).await;
     let after_each = |clients: &[Client]| clients.iter().all(|client| client.stats().requests >= 6);
-    for _ in 0..1_000 {
+    for _ in 0..6_000 {
         if after_each(&warm) {
             break;
         }

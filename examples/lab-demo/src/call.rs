@@ -13,8 +13,8 @@ const MAX_ANSWER: u64 = 4 * 1024 * 1024;
 
 /// Sends a GET and gives the status and the document of the answer.
 pub(crate) async fn get(address: SocketAddr, path: &str) -> anyhow::Result<(u16, Value)> {
-    let answer = tokio::time::timeout(Duration::from_secs(10), exchange(address, path)).await;
-    let answer = answer.map_err(|_| anyhow!("no answer within 10 s")).flatten();
+    let answer = tokio::time::timeout(Duration::from_secs(60), exchange(address, path)).await;
+    let answer = answer.map_err(|_| anyhow!("no answer within 60 s")).flatten();
     let answer = answer.with_context(|| format!("GET http://{address}{path}"))?;
     parse(&answer).with_context(|| format!("read the answer to GET {path}"))
 }

@@ -174,6 +174,7 @@ pub(crate) mod tests {
                     step: Some(Step::Wake),
                     at: reservation.ends_at,
                     reason,
+                    tries: 3,
                 };
                 Course {
                     status: Some(ReservationStatus::Confirmed),
@@ -246,6 +247,7 @@ pub(crate) mod tests {
             step: Step::Wake,
             attempt: 2,
             since: now,
+            last: None,
         });
         assert_eq!(course.step(reservation, now), "wake #2");
         course = as_it_should_be(reservation);

@@ -39,14 +39,16 @@ pub(crate) struct Reservation {
     pub(crate) ends_at: DateTime<Utc>,
     /// What has to become of it.
     pub(crate) ending: Ending,
+    /// By how much the machine that plays the day may be late.
+    pub(crate) slack: TimeDelta,
 }
 
 impl Reservation {
     /// The latest instant at which its host may become ready.
     pub(crate) fn ready_by(&self) -> DateTime<Utc> {
         match self.ending {
-            Ending::CompletedAfterTurnaround => self.starts_at + TimeDelta::seconds(TURNAROUND),
-            _ => self.starts_at,
+            Ending::CompletedAfterTurnaround => self.starts_at + TimeDelta::seconds(TURNAROUND) + self.slack,
+            _ => self.starts_at + self.slack,
         }
     }
 
@@ -63,6 +65,8 @@ pub(crate) struct Day {
     pub(crate) began_at: DateTime<Utc>,
     /// The reservations; those of one host by start.
     pub(crate) reservations: Vec<Reservation>,
+    /// By how much the machine that plays it may be late.
+    slack: TimeDelta,
 }
 
 impl Day {
@@ -75,6 +79,7 @@ impl Day {
             starts_at: at(from),
             ends_at: at(to),
             ending,
+            slack: TimeDelta::zero(),
         };
         let class = ["class-1", "class-2", "class-3", "class-4", "class-5", "class-6"];
         let class = class
@@ -91,7 +96,17 @@ impl Day {
         Self {
             began_at,
             reservations,
+            slack: TimeDelta::zero(),
         }
+    }
+
+    /// The same day on a machine that may be late by so much: a slow one, or one with much else to do.
+    pub(crate) fn allowing(mut self, slack: TimeDelta) -> Self {
+        self.slack = slack;
+        for reservation in &mut self.reservations {
+            reservation.slack = slack;
+        }
+        self
     }
 
     /// The reservations of one host, by start.
@@ -109,7 +124,7 @@ impl Day {
 
     /// When the demonstration gives up.
     pub(crate) fn over_at(&self) -> DateTime<Utc> {
-        self.began_at + TimeDelta::seconds(LIMIT)
+        self.began_at + TimeDelta::seconds(LIMIT) + self.slack
     }
 }
 

@@ -23,6 +23,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     };
     // The gateway's table keeps whole seconds.
     let day = Day::beginning((lab.site.clock.now() + TimeDelta::seconds(1)).trunc_subsecs(0));
+    let day = day.allowing(TimeDelta::seconds(arguments.slack.into()));
     let ended = match watch_the_day(&arguments, &lab, &day, &stop).await {
         Err(error) if nobody_reads(&error) => Ok(Ended::Early),
         ended => ended,

@@ -55,11 +55,11 @@ impl Lab {
         let handle = plan.open(CancellationToken::new());
         let api = ops_api::start(handle.clone()).await?;
         let scheduler = ops_scheduler::start(handle.clone());
-        let opened = tokio::time::timeout(Duration::from_secs(20), handle.opened()).await;
+        let opened = tokio::time::timeout(Duration::from_secs(60), handle.opened()).await;
         let site = opened
             .ok()
             .flatten()
-            .ok_or_else(|| anyhow!("the embedded database did not open in 20 s"))?;
+            .ok_or_else(|| anyhow!("the embedded database did not open in 60 s"))?;
         Ok(Self {
             farm,
             site,
@@ -120,7 +120,7 @@ impl Remains {
             }
         };
         // Elapsed or not, what counts is what is open now.
-        let _ = tokio::time::timeout(Duration::from_secs(2), closed).await;
+        let _ = tokio::time::timeout(Duration::from_secs(15), closed).await;
         open()
     }
 

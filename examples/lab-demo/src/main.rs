@@ -36,6 +36,9 @@ struct Arguments {
     /// Seed of the times that the hosts take to boot and to go down.
     #[arg(long, default_value_t = 1, value_name = "N")]
     seed: u64,
+    /// By how many seconds a slow machine may be late with everything before the day counts as gone wrong.
+    #[arg(long, default_value_t = 0, value_name = "SECONDS")]
+    slack: u16,
 }
 
 #[tokio::main]

@@ -36,7 +36,11 @@ pub(crate) fn judge(reservation: &Reservation, course: &Course) -> Result<(), St
     match reservation.ending {
         Ending::Completed => {
             was_ready(reservation, course)?;
-            was_released(course, reservation.ends_at + TimeDelta::seconds(END_DELAY))?;
+            was_released(
+                course,
+                reservation.ends_at + TimeDelta::seconds(END_DELAY),
+                reservation,
+            )?;
             has_status(course, ReservationStatus::Completed)
         }
         Ending::CompletedAfterTurnaround => {
@@ -45,13 +49,17 @@ pub(crate) fn judge(reservation: &Reservation, course: &Course) -> Result<(), St
             if early {
                 return Err("the host was taken from the student before".to_owned());
             }
-            was_released(course, reservation.ends_at + TimeDelta::seconds(END_DELAY))?;
+            was_released(
+                course,
+                reservation.ends_at + TimeDelta::seconds(END_DELAY),
+                reservation,
+            )?;
             has_status(course, ReservationStatus::Completed)
         }
         Ending::Cancelled(_) => {
             was_ready(reservation, course)?;
             let at = course.cancelled_at.ok_or("it was never cancelled")?;
-            was_released(course, at)?;
+            was_released(course, at, reservation)?;
             has_status(course, ReservationStatus::Cancelled)
         }
         Ending::NeedsAttention(rung) => {
@@ -76,10 +84,10 @@ fn was_ready(reservation: &Reservation, course: &Course) -> Result<(), String> {
     }
 }
 
-fn was_released(course: &Course, due_at: DateTime<Utc>) -> Result<(), String> {
+fn was_released(course: &Course, due_at: DateTime<Utc>, reservation: &Reservation) -> Result<(), String> {
     let at = course.released_at().ok_or("the host was not released")?;
     let late = at - due_at;
-    if late > TimeDelta::seconds(RELEASE_TAKES) {
+    if late > TimeDelta::seconds(RELEASE_TAKES) + reservation.slack {
         return Err(format!("the host was released {:.1} s late", seconds(late)));
     }
     Ok(())
@@ -231,6 +239,7 @@ mod tests {
             step: None,
             at,
             reason,
+            tries: 3,
         });
         assert!(
             judge(

@@ -44,6 +44,10 @@ pub(super) const STEPS: &[Step] = &[
         name: "m098_lab_host_events_by_host",
         change: Change::Heartbeats("events_by_host"),
     },
+    Step {
+        name: "m099_ops_event_cursors_columns",
+        change: Change::Heartbeats("event_cursors_columns"),
+    },
 ];
 
 pub(super) async fn apply(manager: &SchemaManager<'_>, key: &str) -> Result<(), DbErr> {

@@ -31,6 +31,9 @@ pub(crate) struct Gate {
     allowed_hosts: Arc<[String]>,
     body_timeout: Duration,
     body_max: usize,
+    /// How long a question may take, of which only the database can take long.
+    read_timeout: Duration,
+    handle: SiteHandle,
     auditor: Auditor,
 }
 
@@ -47,6 +50,8 @@ impl Gate {
             allowed_hosts: access.allowed_hosts.clone().into(),
             body_timeout: access.limits.body_timeout,
             body_max: access.limits.body_max,
+            read_timeout: access.limits.read_timeout,
+            handle: handle.clone(),
             auditor: Auditor::new(handle.clone()),
         }
     }
@@ -86,6 +91,20 @@ impl Gate {
                 caller: Some(caller),
                 error,
             }),
+        }
+    }
+
+    /// The answer to a question, or a refusal when it takes too long. What follows the head of an answer, such as the
+    /// events of a stream, has its own time.
+    async fn answered(&self, answering: impl Future<Output = Response>) -> Response {
+        match tokio::time::timeout(self.read_timeout, answering).await {
+            Ok(answer) => answer,
+            Err(_) => {
+                if let Some(site) = self.handle.current() {
+                    site.database.miss();
+                }
+                ApiError::database_late(self.read_timeout).into_response()
+            }
         }
     }
 
@@ -137,7 +156,7 @@ pub(crate) async fn admit(
     match gate.enter(&request, role) {
         Ok(caller) if !changes => {
             request.extensions_mut().insert(caller);
-            next.run(request).await
+            gate.answered(next.run(request)).await
         }
         Ok(caller) => {
             let change = Change::new(&request, &route, &names, &caller, &gate.trust);

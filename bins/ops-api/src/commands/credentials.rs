@@ -20,6 +20,8 @@ use super::{print, refuse, say};
 
 /// As whom credentials are written that nobody sent to the API.
 const WRITER: &str = "command line";
+/// The embedded database, in its folder.
+const EMBEDDED_FILE: &str = "lab-ops.sqlite";
 /// More than any file of credentials.
 const MAX_FILE: u64 = 4 * 1024 * 1024;
 
@@ -78,6 +80,9 @@ pub(super) async fn run(order: CredentialsCommand, line: &CommandLine) -> ExitCo
     if loaded.settings.secrets_key.is_none() && needs_key(&order) {
         return refuse("OPS_SECRETS_KEY: must be set, or OPS_SECRETS_KEY_FILE");
     }
+    if let Some(problem) = has_no_database(&order, &loaded.settings) {
+        return refuse(&problem);
+    }
     match carry_out(order, &loaded.settings).await {
         Ok(code) => code,
         Err(error) => {
@@ -92,6 +97,28 @@ fn needs_key(order: &CredentialsCommand) -> bool {
         order,
         CredentialsCommand::List | CredentialsCommand::Remove { .. }
     )
+}
+
+/// Why there is no database to work on, if there is none. A file is made only by what writes into it, and only where
+/// somebody chose its folder: whoever forgot the service's settings would else have an empty one where he happens to be.
+fn has_no_database(order: &CredentialsCommand, settings: &Settings) -> Option<String> {
+    if settings.database_url.is_some() {
+        return None;
+    }
+    let writes = matches!(order, CredentialsCommand::Set(_) | CredentialsCommand::Import(_));
+    if writes && settings.data_dir_is_given {
+        return None;
+    }
+    let file = settings.data_dir.join(EMBEDDED_FILE);
+    // What cannot be looked at is told by whoever opens it.
+    let absent = matches!(file.try_exists(), Ok(false));
+    absent.then(|| {
+        let file = file.display();
+        format!(
+            "there is no database {file}: set MYSQL_DSN, or OPS_DATA_DIR to the folder of the embedded one, as for \
+             the services"
+        )
+    })
 }
 
 async fn carry_out(order: CredentialsCommand, settings: &Settings) -> anyhow::Result<ExitCode> {
@@ -253,4 +280,79 @@ fn told(done: &Rotation) -> String {
         "encrypted anew: {rotated}, written by others meanwhile: {overtaken}, not readable: {unreadable}"
     );
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    fn set() -> CredentialsCommand {
+        CredentialsCommand::Set(SetOne {
+            name: CredentialRef::parse("a").unwrap(),
+            user: "svc".to_owned(),
+            overwrite: false,
+        })
+    }
+
+    fn remove() -> CredentialsCommand {
+        let name = CredentialRef::parse("a").unwrap();
+        CredentialsCommand::Remove { name }
+    }
+
+    fn settings(variables: &[(&str, &str)]) -> Settings {
+        let variables = variables
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let variables: BTreeMap<String, String> = variables.collect();
+        Settings::read(&variables, None).unwrap().settings
+    }
+
+    #[test]
+    fn no_order_makes_a_database_where_nobody_chose_one() {
+        let none = settings(&[]);
+        for order in [
+            set(),
+            remove(),
+            CredentialsCommand::List,
+            CredentialsCommand::Rotate,
+        ] {
+            let problem = has_no_database(&order, &none).unwrap();
+            for word in ["ops-data/lab-ops.sqlite", "MYSQL_DSN", "OPS_DATA_DIR"] {
+                assert!(problem.contains(word), "{problem}");
+            }
+        }
+        let server = settings(&[("MYSQL_DSN", "mysql://u:p@127.0.0.1/lab")]);
+        for order in [
+            set(),
+            remove(),
+            CredentialsCommand::List,
+            CredentialsCommand::Rotate,
+        ] {
+            assert_eq!(has_no_database(&order, &server), None);
+        }
+    }
+
+    #[test]
+    fn a_database_that_was_chosen_is_made_by_what_writes_and_used_by_all_once_it_is_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let chosen = settings(&[("OPS_DATA_DIR", folder.path().to_str().unwrap())]);
+        let reading = || [remove(), CredentialsCommand::List, CredentialsCommand::Rotate];
+        assert_eq!(has_no_database(&set(), &chosen), None);
+        for order in reading() {
+            let problem = has_no_database(&order, &chosen).unwrap();
+            assert!(problem.contains(folder.path().to_str().unwrap()), "{problem}");
+        }
+        std::fs::write(folder.path().join(EMBEDDED_FILE), "").unwrap();
+        for order in reading() {
+            assert_eq!(has_no_database(&order, &chosen), None);
+        }
+        // The default folder counts as well, once the services have made it.
+        let default = Settings {
+            data_dir_is_given: false,
+            ..chosen
+        };
+        assert_eq!(has_no_database(&set(), &default), None);
+    }
 }

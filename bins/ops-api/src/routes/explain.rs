@@ -6,8 +6,10 @@ mod described;
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
+use chrono::SecondsFormat;
+use heartbeat_store::HostState;
 use lab_model::{HostName, ReservationId};
-use reservation_engine::{Explanation, HostExplanation};
+use reservation_engine::{Explanation, HostExplanation, WaitCode};
 
 use crate::app::{App, not_in_config};
 use crate::error::ApiError;
@@ -33,14 +35,36 @@ pub(crate) async fn reservation(
     let id = ReservationId::parse(&id).map_err(|problem| ApiError::field("reservationId", problem))?;
     let site = app.site()?;
     let catalog = site.catalog.current();
-    let explained = site.engine.explain_reservation(&id, &*catalog).await?;
-    explained.map(Json).ok_or_else(|| {
-        ApiError::new(
+    let Some(mut explained) = site.engine.explain_reservation(&id, &*catalog).await? else {
+        return Err(ApiError::new(
             StatusCode::NOT_FOUND,
             "unknown_reservation",
             "Reservation not found",
-        )
-    })
+        ));
+    };
+    if let Some(host) = explained.host.as_ref().filter(|_| is_first_try(&explained)) {
+        let state = site.heartbeats.host_state(host).await?;
+        if let Some(poll) = state.as_ref().and_then(failed_poll) {
+            explained.summary = format!("{}; {poll}", explained.summary);
+        }
+    }
+    Ok(Json(explained))
+}
+
+/// Whether a step is under way before which none failed: nobody knows yet what stands in its way.
+fn is_first_try(explained: &Explanation) -> bool {
+    let wait = explained.wait.as_ref();
+    wait.is_some_and(|wait| wait.code == WaitCode::UnderWay) && explained.last_failure.is_none()
+}
+
+/// What the host answered last, if that was no report: mostly the reason why the try under way takes long.
+fn failed_poll(state: &HostState) -> Option<String> {
+    let failure = state.last_failure.as_ref()?;
+    let at = state.last_attempt_at?.to_rfc3339_opts(SecondsFormat::Secs, true);
+    Some(format!(
+        "the last poll, at {at}, failed: {} ({})",
+        failure.text, failure.code
+    ))
 }
 
 /// Explains one host.
@@ -70,4 +94,30 @@ pub(crate) async fn host(
             not_in_config(host.as_str()),
         )
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use heartbeat_store::PollFailure;
+
+    use super::*;
+
+    #[test]
+    fn a_poll_that_failed_is_told_with_its_time_and_a_good_one_is_not() {
+        let mut state = HostState {
+            last_attempt_at: "2026-03-01T08:58:10.125Z".parse().ok(),
+            ..HostState::default()
+        };
+        assert_eq!(failed_poll(&state), None);
+        state.last_failure = Some(PollFailure {
+            code: "unauthorized".to_owned(),
+            text: "the host refused the credentials".to_owned(),
+        });
+        assert_eq!(
+            failed_poll(&state).as_deref(),
+            Some(
+                "the last poll, at 2026-03-01T08:58:10Z, failed: the host refused the credentials (unauthorized)"
+            )
+        );
+    }
 }

@@ -12,6 +12,7 @@ mod heartbeat_stream;
 mod history;
 mod hosts;
 mod hosts_change;
+mod hours;
 mod maintenance;
 mod metrics;
 mod notifications;
@@ -50,7 +51,7 @@ fn described(gate: Gate) -> (Router<App>, OpenApi) {
         .viewer(routes!(hosts::list))
         .viewer(routes!(hosts::show))
         .viewer(routes!(history::history))
-        .viewer(routes!(history::hours))
+        .viewer(routes!(hours::hours))
         .viewer(routes!(events::list))
         .admin(routes!(hosts_change::reload))
         .operator(routes!(hosts_change::local_mode))

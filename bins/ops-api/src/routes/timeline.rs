@@ -7,9 +7,11 @@ use std::collections::HashMap;
 use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use axum::response::Response;
+use chrono::{DateTime, Utc};
 use lab_model::{LabId, ReservationId};
 use ops_runtime::settings::ApiSettings;
-use reservation_store::OperationsPage;
+use reservation_engine::ReservationStatus;
+use reservation_store::{OperationsPage, ReservationRow};
 use serde::Serialize;
 use utoipa::{IntoParams, ToSchema};
 
@@ -70,17 +72,14 @@ pub(crate) async fn show(
     let id = ReservationId::parse(id).map_err(|problem| ApiError::field(field, problem))?;
     let page = Page::read(&query, app.settings())?;
     let site = app.site()?;
-    let Some(reservation) = site.reservations.reservation_row(&id).await? else {
+    let story = site.reservations.story(&id, page.limit, page.offset).await?;
+    let Some((reservation, OperationsPage { rows, total })) = story else {
         return Err(ApiError::new(
             StatusCode::NOT_FOUND,
             "unknown_reservation",
             "Reservation not found",
         ));
     };
-    let OperationsPage { rows, total } = site
-        .reservations
-        .operations_page(&id, page.limit, page.offset)
-        .await?;
     let lookback = app.settings().timeline_lookback;
     // Most reservations have a handful of rows: the page has them all, and they need not be read twice.
     let newest = if page.offset == 0 && rows.len() as u64 == total {
@@ -95,6 +94,10 @@ pub(crate) async fn show(
         Some(host) => site.heartbeats.latest(&host.name).await?,
         None => None,
     };
+    let under_way = match may_be_under_way(&reservation, site.clock.now()) {
+        true => site.engine.under_way(&id).await?,
+        false => None,
+    };
     let phases = if newest.is_empty() {
         Phases::of(rows.iter().rev().take(lookback as usize))
     } else {
@@ -106,8 +109,19 @@ pub(crate) async fn show(
         operations: rows.iter().map(OperationView::of).collect(),
         phases,
         heartbeat: heartbeat.as_ref().map(HeartbeatView::of),
+        under_way: under_way.map(|wait| wait.detail),
         pagination: page.shown(rows.len() as u64, total),
     })
+}
+
+/// Whether a step may be at work for it: not in the middle of its hour, and not once it is over. Most of those that
+/// are looked at are, and need no further question.
+fn may_be_under_way(reservation: &ReservationRow, now: DateTime<Utc>) -> bool {
+    match ReservationStatus::parse(&reservation.status) {
+        Some(ReservationStatus::Confirmed | ReservationStatus::Cancelled) => true,
+        Some(ReservationStatus::Active) => reservation.end <= now,
+        Some(ReservationStatus::Pending | ReservationStatus::Completed) | None => false,
+    }
 }
 
 /// Where a page lies among all rows.
@@ -176,6 +190,38 @@ impl Page {
             total,
             has_more: total > next,
             next_offset: next,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::TimeDelta;
+
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_under_way_is_not_asked_for() {
+        let now = DateTime::UNIX_EPOCH;
+        let asked = |status: &str, ends_in: i64| {
+            let row = ReservationRow {
+                reservation_id: "0xaa".to_owned(),
+                lab_id: None,
+                status: status.to_owned(),
+                start: now - TimeDelta::hours(1),
+                end: now + TimeDelta::seconds(ends_in),
+                wallet_address: None,
+                created_at: None,
+                updated_at: None,
+            };
+            may_be_under_way(&row, now)
+        };
+        for status in ["CONFIRMED", "CANCELLED"] {
+            assert!(asked(status, 60) && asked(status, -60), "{status}");
+        }
+        assert!(!asked("ACTIVE", 60) && asked("ACTIVE", 0));
+        for status in ["PENDING", "COMPLETED", "of another service"] {
+            assert!(!asked(status, 60) && !asked(status, -60), "{status}");
         }
     }
 }

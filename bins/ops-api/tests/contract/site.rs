@@ -31,7 +31,7 @@ impl Site {
         change: impl FnOnce(Lab) -> Lab,
     ) -> Arc<Self> {
         migrate(test.database()).await;
-        let lab = Lab::start(specs).await.on(&test).with("OPS_WAKE_TIMEOUT", "10");
+        let lab = Lab::start(specs).await.on(&test).with("OPS_WAKE_TIMEOUT", "60");
         lab.write_catalog(|entries| {
             if let Some(third) = entries.get_mut(2).and_then(Value::as_object_mut) {
                 third.remove("mac");

@@ -10,8 +10,6 @@ use tokio::net::{TcpSocket, TcpStream};
 pub(crate) const NEAR: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 1);
 /// One that it does not.
 pub(crate) const FOREIGN: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
-/// A peer that says nothing for so long is waiting for us.
-const SILENCE: Duration = Duration::from_secs(2);
 
 /// What came back, as it came.
 #[derive(Debug)]
@@ -55,13 +53,8 @@ pub(crate) async fn connect(to: SocketAddr, from: Ipv4Addr) -> TcpStream {
     socket.connect(to).await.unwrap()
 }
 
-/// Sends bytes and reads until the other side hangs up or has nothing more to say.
-pub(crate) async fn exchange(to: SocketAddr, from: Ipv4Addr, bytes: impl AsRef<[u8]>) -> Reply {
-    exchange_within(SILENCE, to, from, bytes).await
-}
-
-/// The same with a patience of its own.
-pub(crate) async fn exchange_within(
+/// Sends bytes and reads until the other side hangs up or has said nothing for so long.
+pub(crate) async fn exchange(
     silence: Duration,
     to: SocketAddr,
     from: Ipv4Addr,
@@ -90,5 +83,5 @@ pub(crate) async fn ask(to: SocketAddr, from: Ipv4Addr, line: &str, headers: &[&
     }
     text += "\r\n";
     text += body;
-    exchange_within(crate::harness::LIMIT, to, from, text).await
+    exchange(crate::harness::LIMIT, to, from, text).await
 }

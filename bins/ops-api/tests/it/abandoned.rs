@@ -18,11 +18,11 @@ use crate::http::call;
 
 /// Hosts on which everything takes so long that it can be cut off.
 fn slow(mut spec: HostSpec) -> HostSpec {
-    let takes = Duration::from_secs(2);
+    let takes = Duration::from_secs(8);
     spec.station.durations.prepare = takes;
     spec.station.durations.release = takes;
     spec.station.durations.power = takes;
-    spec.boot.port_open = takes..Duration::from_secs(3);
+    spec.boot.port_open = takes..Duration::from_secs(9);
     spec
 }
 
@@ -51,6 +51,13 @@ fn rebooted_or_off(host: &SimHost) -> usize {
     down.count()
 }
 
+/// Whether a command that was given has come to its end.
+fn ended(host: &SimHost, word: &str) -> bool {
+    host.effects().iter().any(|effect| {
+        matches!(&effect.what, EffectKind::Command { command_line, exit_code: Some(_), .. } if command_line.contains(word))
+    })
+}
+
 async fn settled(db: &Database, id: &str) -> Journal {
     until(&format!("{id} is settled"), || async {
         let found = journal(db, id).await.pop();
@@ -69,7 +76,7 @@ each_backend! {
         let address = api.address().await;
         api.says("the database is ready").await;
         send(address, "/api/reservations/start", json!({"reservationId": "0x1", "host": "lab-ws-01", "wake": false}));
-        send(address, "/api/reservations/start", json!({"reservationId": "0x2", "host": "lab-ws-02"}));
+        send(address, "/api/reservations/start", json!({"reservationId": "0x2", "host": "lab-ws-02", "wakeOptions": {"ping_timeout": 60}}));
         send(address, "/api/reservations/end", json!({"reservationId": "0x3", "host": "lab-ws-03"}));
         send(address, "/api/reservations/end",
             json!({"reservationId": "0x4", "host": "lab-ws-04", "release": false, "powerAction": {"mode": "shutdown"}}));
@@ -82,6 +89,12 @@ each_backend! {
         api.kill().await;
         let open = "SELECT COUNT(*) FROM ops_operations WHERE state = 'running'";
         assert_eq!(count(db, open).await, 4, "cut off in the middle");
+        // What was sent goes on at the hosts; whoever looks while it does cannot say what becomes of it.
+        until_true("the hosts are through with it", || {
+            ended(lab.sim(1), "prepare-session") && lab.sim(2).power() == PowerState::Ready
+                && ended(lab.sim(3), "release-session") && lab.sim(4).power() == PowerState::Off
+        })
+        .await;
 
         let mut scheduler = lab.run(API, &["--with-scheduler"]);
         let address = scheduler.address().await;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use host_sim::HostSpec;
+use host_sim::{Fault, HostSpec};
 use serde_json::{Value, json};
 use store_support::each_backend;
 use tokio::io::AsyncWriteExt as _;
@@ -27,12 +27,14 @@ each_backend! {
     async fn a_second_start_is_told_who_has_the_host(test) {
         migrate(test.database()).await;
         let lab = Lab::start(vec![slow(1)]).await.on(&test).with("OPS_HOST_WAIT", "0");
+        let gate = lab.gate(1);
         let service = Service::start_in(lab.with("OPS_WORKER_NAME", "gateway-7")).await;
         let host = service.lab.sim(1);
         let address = service.address();
         let body = start("0xaa").to_string();
         let first = tokio::spawn(async move { call(address, "POST", "/api/reservations/start", &[], body).await });
         until_true("the host is being prepared", || commands(host, "prepare-session").len() == 1).await;
+        gate.stall();
 
         for (path, body) in [
             ("/api/reservations/start", start("0xbb")),
@@ -47,6 +49,7 @@ each_backend! {
             let after: u64 = answer.header("retry-after").unwrap().parse().unwrap();
             assert!((1..=60).contains(&after), "{after}");
         }
+        gate.resume();
         first.await.unwrap().expect(200);
         assert_eq!(commands(host, "prepare-session").len(), 1);
         assert_eq!((commands(host, "release-session"), commands(host, "power")), (vec![], vec![]));
@@ -101,12 +104,15 @@ each_backend! {
         migrate(db).await;
         let lab = Lab::start(vec![slow(1)]).await.on(&test).with("OPS_HOST_WAIT", "0");
         reservations::book(db, "0xaa", "1", in_secs(60), in_secs(600)).await;
+        let gate = lab.gate(1);
         let service = Service::start_in(lab).await;
         let scheduler = ops_scheduler::start(service.handle.clone());
         let host = service.lab.sim(1);
         until_true("the host is being prepared", || commands(host, "prepare-session").len() == 1).await;
+        gate.stall();
         let end = json!({"reservationId": "0xzz", "host": "lab-ws-01"});
         assert_eq!(service.post("/api/reservations/end", end).await.expect(409)["code"], "host_busy");
+        gate.resume();
         until("it is active", || async { (crate::harness::status(db, "0xaa").await == "ACTIVE").then_some(()) }).await;
         assert_eq!(commands(host, "release-session"), []);
         scheduler.stop().await;
@@ -116,8 +122,9 @@ each_backend! {
 
 each_backend! {
     async fn looking_at_a_host_waits_for_nothing_that_is_done_on_it(test) {
-        let service = Service::start_on(&test, vec![slow(1)]).await;
+        let service = Service::start_on(&test, vec![awake(1)]).await;
         let host = service.lab.sim(1);
+        host.set_fault(Fault::CommandHangs { command: "prepare-session".into() });
         let address = service.address();
         let body = start("0xaa").to_string();
         let first = tokio::spawn(async move { call(address, "POST", "/api/reservations/start", &[], body).await });
@@ -129,7 +136,10 @@ each_backend! {
             assert_eq!(look.expect(200)["exit_code"], 0);
             assert_eq!(history(test.database(), "0xaa").await, [], "the prepare is still under way");
         }
-        first.await.unwrap().expect(200);
+        // It would never end by itself.
+        assert!(!first.is_finished());
+        host.power_off();
+        first.await.unwrap().expect(502);
         service.stop().await;
     }
 }

@@ -47,7 +47,7 @@ each_backend! {
         reservations::book(db, "0xaa", "1", in_secs(-600), in_secs(600)).await;
         reservations::book(db, "0xbb", "1", in_secs(3600), in_secs(7200)).await;
         execute(db, "UPDATE lab_reservations SET status = 'ACTIVE' WHERE transaction_hash = ?", ["0xaa".into()]).await;
-        let lease = Duration::from_secs(60);
+        let lease = Duration::from_secs(600);
         let claim = site.reservations.claim_host(&name("lab-ws-02"), "somebody", lease).await.unwrap().unwrap();
         site.reservations.record_timing(&claim, &[], Duration::from_secs(300), now()).await.unwrap();
         site.heartbeats.record_failure(&name("lab-ws-02"), "unauthorized", "the password is refused", now()).await.unwrap();
@@ -75,7 +75,7 @@ each_backend! {
         assert_eq!(second["liveness"]["heartbeatAgeMs"], Value::Null);
         assert_eq!((&second["failuresInRow"], &second["lastFailure"]["code"]), (&json!(1), &json!("unauthorized")));
         assert_eq!(second["claim"]["holder"], "somebody");
-        assert!(second["claim"]["leftMs"].as_u64().unwrap() <= 60_000);
+        assert!(second["claim"]["leftMs"].as_u64().unwrap() <= 600_000);
         assert_eq!(second["lead"]["ms"], 300_000);
         assert_eq!(second["reservations"], json!({"current": null, "next": null}));
         let third = &host(&body, "lab-ws-03")["maintenance"];
@@ -156,6 +156,7 @@ async fn a_crowd_of_callers_has_the_list_made_once_and_those_who_hang_up_take_no
     let address = service.address();
     let site = service.handle.current().unwrap();
     let before = quiet(&site.database).await;
+    let began = tokio::time::Instant::now();
     let mut calls = tokio::task::JoinSet::new();
     for number in 0..200 {
         calls.spawn(async move {
@@ -180,8 +181,10 @@ async fn a_crowd_of_callers_has_the_list_made_once_and_those_who_hang_up_take_no
     let (first, last) = (at(made.first().unwrap()), at(made.last().unwrap()));
     let seconds = usize::try_from((last - first).num_seconds()).unwrap();
     assert!(made.len() <= seconds + 2, "at most one a second: {made:?}");
+    // The look at the signals and the sign of life of the process come beside, the longer it takes the oftener.
+    let beside = 10 + 2 * began.elapsed().as_secs();
     assert!(
-        asked <= 6 * (made.len() as u64 + 1) + 10,
+        asked <= 6 * (made.len() as u64 + 1) + beside,
         "{asked} statements for {} lists",
         made.len()
     );

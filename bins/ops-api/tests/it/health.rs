@@ -55,15 +55,12 @@ async fn started_before_its_database_it_answers_503_and_recovers_by_itself() {
         let healthy =
             || async { (call(address, "GET", "/health", &[], "").await.status == 200).then_some(()) };
         until("it is healthy", healthy).await;
-        let poll = call(
-            address,
-            "POST",
-            "/api/heartbeat/poll",
-            &[],
-            r#"{"host": "lab-ws-01"}"#,
-        )
-        .await;
-        assert_eq!(poll.expect(200)["persisted"], true);
+        let poll = || async {
+            let order = r#"{"host": "lab-ws-01"}"#;
+            let poll = call(address, "POST", "/api/heartbeat/poll", &[], order).await;
+            (poll.expect(200)["persisted"] == true).then_some(())
+        };
+        until("a poll is kept", poll).await;
 
         forwarder.close().await;
         let sick = || async { (call(address, "GET", "/health", &[], "").await.status == 503).then_some(()) };

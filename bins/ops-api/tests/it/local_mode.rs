@@ -64,7 +64,7 @@ async fn a_busy_host_is_left_alone_and_a_silent_one_is_told() {
     let service = Service::start_in(lab).await;
     let site = service.handle.current().unwrap();
     let host = lab_model::HostName::parse("lab-ws-01").unwrap();
-    let lease = Duration::from_secs(60);
+    let lease = Duration::from_secs(600);
     let claim = site
         .reservations
         .claim_host(&host, "somebody", lease)

@@ -21,6 +21,7 @@ mod health;
 mod health_details;
 mod heartbeat;
 mod history;
+mod late;
 mod limits;
 mod local_mode;
 mod maintenance;

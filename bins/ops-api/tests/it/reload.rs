@@ -131,7 +131,9 @@ async fn a_bad_file_is_refused_whole_with_every_problem_and_the_old_hosts_stay()
 async fn reload_during_a_prepare(change: impl FnOnce(&mut Vec<Value>)) -> (Service, crate::http::Answer) {
     let mut spec = awake(1);
     spec.station.durations.prepare = Duration::from_secs(3);
-    let service = Service::start(vec![spec, awake(2)]).await;
+    let lab = Lab::start(vec![spec, awake(2)]).await;
+    let gate = lab.gate(1);
+    let service = Service::start_in(lab).await;
     let address = service.address();
     let order = json!({"reservationId": "0xaa", "host": "lab-ws-01", "wake": false, "guardGrace": 0});
     let start = tokio::spawn(async move {
@@ -149,9 +151,11 @@ async fn reload_during_a_prepare(change: impl FnOnce(&mut Vec<Value>)) -> (Servi
         std::future::ready(begun.then_some(()))
     })
     .await;
+    gate.stall();
     service.lab.write_catalog(change);
     service.post(PATH, json!({})).await.expect(200);
     assert!(!start.is_finished(), "the reload came in the middle of it");
+    gate.resume();
     let answer = start.await.unwrap();
     (service, answer)
 }

@@ -8,7 +8,7 @@ use sea_orm::ConnectionTrait as _;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{TcpSocket, TcpStream};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::harness::{LIMIT, Lab, asleep, awake, until};
 use crate::http::call;
@@ -89,6 +89,11 @@ impl Stream {
     }
 }
 
+/// The number in the id of an event.
+fn number(id: &str) -> u64 {
+    id.rsplit('-').next().unwrap().parse().unwrap()
+}
+
 /// How often the heartbeat was read from a station.
 fn reads(host: &SimHost) -> usize {
     let effects = host.effects().into_iter();
@@ -134,7 +139,20 @@ async fn a_stream_begins_with_a_hello_and_brings_heartbeats_verdicts_and_errors(
         json!({"intervalMs": 1000, "hosts": 2, "resumed": false})
     );
 
-    let heartbeat = stream.next_of("heartbeat").await;
+    // In whatever order they come: the hosts are asked side by side.
+    let mut seen: Vec<Event> = Vec::new();
+    let (heartbeat, error) = loop {
+        seen.push(stream.next().await.expect("the stream goes on"));
+        let find = |is_it: &dyn Fn(&Event) -> bool| seen.iter().find(|event| is_it(event)).cloned();
+        let heartbeat = find(&|event| event.kind == "heartbeat");
+        let error = find(&|event| event.kind == "error" && event.data["host"] == "lab-ws-02");
+        let fresh = find(&|event| {
+            event.kind == "liveness" && event.data["host"] == "lab-ws-01" && event.data["verdict"] == "fresh"
+        });
+        if let (Some(heartbeat), Some(error), Some(_)) = (heartbeat, error, fresh) {
+            break (heartbeat, error);
+        }
+    };
     let poll = service
         .post("/api/heartbeat/poll", json!({"host": "lab-ws-01"}))
         .await
@@ -143,16 +161,8 @@ async fn a_stream_begins_with_a_hello_and_brings_heartbeats_verdicts_and_errors(
     assert_eq!(keys(&heartbeat.data), keys(&poll), "the same answer as a poll's");
     assert_eq!(heartbeat.data["host"], "lab-ws-01");
     assert_eq!(keys(&heartbeat.data["heartbeat"]), keys(&poll["heartbeat"]));
-    let error = stream.next_of("error").await;
-    assert_eq!(error.data["host"], "lab-ws-02");
     assert!(error.data["code"].is_string() && error.data["error"].is_string());
 
-    loop {
-        let event = stream.next_of("liveness").await;
-        if event.data["host"] == "lab-ws-01" && event.data["verdict"] == "fresh" {
-            break;
-        }
-    }
     service.lab.sim(1).set_fault(Fault::GarbledHeartbeat);
     loop {
         let event = stream.next_of("error").await;
@@ -170,39 +180,42 @@ async fn a_stream_begins_with_a_hello_and_brings_heartbeats_verdicts_and_errors(
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn fifty_viewers_of_a_host_are_one_poll_per_interval() {
     let service = a_service(vec![awake(1)], "2").await;
+    let began = Instant::now();
     let mut viewers = Vec::new();
     for _ in 0..50 {
         viewers.push(Stream::open(service.address(), "?host=lab-ws-01&include_events=no", None).await);
     }
-    let mut ids = Vec::new();
+    let mut all = Vec::new();
     for viewer in &mut viewers {
         let mut seen = Vec::new();
         for _ in 0..3 {
             let event = viewer.next_of("heartbeat").await;
             assert_eq!(event.data["last_event"], Value::Null);
-            seen.push(event.id.unwrap());
+            seen.push((number(&event.id.unwrap()), event.data["observed_at"].clone()));
         }
-        ids.push(seen);
+        assert!(seen.is_sorted_by_key(|(number, _)| *number), "{seen:?}");
+        all.extend(seen);
     }
-    // Whoever came late began with the newest of before; from there on all saw the same.
-    assert!(
-        ids.iter()
-            .all(|seen| seen[1..].iter().all(|id| ids[0].contains(id) || seen > &ids[0]))
-    );
-    let polled: std::collections::BTreeSet<&String> = ids.iter().flatten().collect();
+    // However many come, the station is asked by the clock, and each answer is one event for all of them.
     let asked = reads(service.lab.sim(1));
+    let rounds = usize::try_from(began.elapsed().as_secs() / 2).unwrap() + 2;
+    assert!(asked <= rounds, "{asked} reads in {rounds} rounds for 50 viewers");
+    let numbers: std::collections::BTreeSet<u64> = all.iter().map(|(number, _)| *number).collect();
+    let answers: std::collections::BTreeSet<&str> = all
+        .iter()
+        .map(|(_, observed_at)| observed_at.as_str().unwrap())
+        .collect();
+    assert_eq!(numbers.len(), answers.len(), "an answer is told under one number");
     assert!(
-        asked >= polled.len() && asked <= polled.len() + 1,
-        "{asked} reads for {} heartbeats",
-        polled.len()
+        (3..=asked).contains(&numbers.len()),
+        "{asked} reads for {numbers:?}"
     );
-    assert!(asked <= 5, "50 viewers who saw three each: {asked} reads");
     service.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn while_somebody_else_polls_nothing_is_asked_of_the_station() {
-    let service = a_service(vec![awake(1)], "60").await;
+    let service = a_service(vec![awake(1)], "3600").await;
     let poll = async || {
         let body = json!({"host": "lab-ws-01"});
         service.post("/api/heartbeat/poll", body).await.expect(200)
@@ -233,7 +246,7 @@ async fn while_somebody_else_polls_nothing_is_asked_of_the_station() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_report_of_the_same_is_told_with_the_stamps_of_the_last_and_one_without_a_row_as_what_it_is() {
-    let service = a_service(vec![awake(1)], "60").await;
+    let service = a_service(vec![awake(1)], "3600").await;
     let site = service.handle.current().unwrap();
     let record = heartbeat_store::HostRecord {
         name: lab_model::HostName::parse("lab-ws-01").unwrap(),
@@ -310,14 +323,13 @@ async fn who_comes_back_misses_nothing() {
         }
     }
     let last = before.last().unwrap().clone();
-    let mut all: Vec<String> = Vec::new();
     // Away for a while, in which others go on.
-    while all.iter().filter(|id| **id > last).count() < 3 && all.len() < 60 {
-        all.extend(steady.next().await.unwrap().id);
+    let mut newest = 0;
+    while newest < number(&last) + 3 {
+        newest = steady.next().await.unwrap().id.map_or(newest, |id| number(&id));
     }
     let mut back = Stream::open(service.address(), "", Some(&last)).await;
     assert_eq!(back.next().await.unwrap().data["resumed"], true);
-    let number = |id: &str| id.rsplit('-').next().unwrap().parse::<u64>().unwrap();
     let mut numbers = Vec::new();
     while numbers.len() < 5 {
         numbers.push(number(&back.next().await.unwrap().id.unwrap()));
@@ -333,7 +345,8 @@ async fn who_comes_back_misses_nothing() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_viewer_that_does_not_read_holds_up_nobody() {
-    let service = a_service(vec![awake(1)], "1").await;
+    // One poll, which is the first thing that both see.
+    let service = a_service(vec![awake(1)], "3600").await;
     // A small window, so that the kernel does not read in the viewer's place.
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(2048).unwrap();
@@ -349,8 +362,8 @@ async fn a_viewer_that_does_not_read_holds_up_nobody() {
         mac: None,
     };
     let is_large = |event: &Event| event.data["heartbeat"]["number"].is_u64();
-    let mut told = 0;
-    for number in 0..100 {
+    let began = Instant::now();
+    for number in 0..12 {
         let text = json!({"number": number, "ballast": "x".repeat(700_000)}).to_string();
         let document = labstation_commands::parse_heartbeat(text.as_bytes()).unwrap();
         let now = crate::harness::now();
@@ -358,13 +371,14 @@ async fn a_viewer_that_does_not_read_holds_up_nobody() {
             .record(&record, &document, &text, now)
             .await
             .unwrap();
-        // A poll of the host may have come after it: then that is what is told.
-        told += usize::from(is_large(&other.next_of("heartbeat").await));
-        if told == 12 {
-            break;
-        }
+        let told = other.next_of("heartbeat").await.data;
+        let number_told = &told["heartbeat"]["number"];
+        assert_eq!(
+            *number_told,
+            json!(number),
+            "who reads sees everything while the other stands still"
+        );
     }
-    assert_eq!(told, 12, "who reads sees everything while the other stands still");
     let rest = timeout(LIMIT, async {
         let mut events = Vec::new();
         while let Some(event) = stalled.read().await {
@@ -378,20 +392,25 @@ async fn a_viewer_that_does_not_read_holds_up_nobody() {
     })
     .await
     .unwrap();
-    assert_eq!(rest.last().unwrap().1, "dropped", "{rest:?}");
+    // Whoever takes nothing for half a minute is hung up on as well, wherever all that takes so long.
+    let hung_up = began.elapsed() >= Duration::from_secs(30);
+    assert!(rest.last().unwrap().1 == "dropped" || hung_up, "{rest:?}");
     assert!(rest.iter().filter(|(large, _)| *large).count() < 12, "{rest:?}");
     service.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn streams_end_at_once_when_the_service_stops_and_leave_no_poll_behind() {
-    let service = a_service(vec![awake(1)], "1").await;
+    // A stream that is waited for would take all of the grace period.
+    let lab = Lab::start(vec![awake(1)])
+        .await
+        .with("OPS_HEARTBEAT_SSE_INTERVAL_SECONDS", "1");
+    let service = Service::start_in(lab.with("OPS_SHUTDOWN_GRACE", "300")).await;
     let mut stream = Stream::open(service.address(), "", None).await;
     stream.next_of("heartbeat").await;
-    let stopping = tokio::time::Instant::now();
-    service.stop().await;
-    // The grace period is 30 s: a stream that is waited for would take all of it.
-    assert!(stopping.elapsed() < Duration::from_secs(25));
+    timeout(LIMIT, service.stop())
+        .await
+        .expect("it stops long before its grace is over");
     let mut rest = Vec::new();
     timeout(LIMIT, stream.reader.read_to_end(&mut rest))
         .await
@@ -414,10 +433,11 @@ async fn a_host_that_leaves_the_catalog_is_told_and_nobody_asks_it_any_more() {
     }
     let asked = reads(service.lab.sim(2));
     let mut other = Stream::open(service.address(), "?host=lab-ws-01", None).await;
-    for _ in 0..3 {
+    for _ in 0..5 {
         other.next_of("heartbeat").await;
     }
-    assert_eq!(reads(service.lab.sim(2)), asked);
+    let more = reads(service.lab.sim(2)) - asked;
+    assert!(more <= 1, "beside a poll that was under way: {more} more");
     service.stop().await;
 }
 

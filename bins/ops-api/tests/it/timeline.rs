@@ -1,5 +1,9 @@
 //! `GET /api/reservations/timeline`: the story of one reservation.
 
+use std::time::Duration;
+
+use lab_model::{HostName, ReservationId};
+use reservation_engine::{FailedTry, NewOperation, OperationKind, Reason, State, Step, Store as _};
 use serde_json::{Value, json};
 use store_support::{Database, each_backend};
 
@@ -73,6 +77,44 @@ each_backend! {
         let all = json!({"limit": 100, "offset": 0, "page": 1, "pageSize": 100, "returned": 5, "total": 5,
             "hasMore": false, "nextOffset": 5});
         assert_eq!(body["pagination"], all);
+        service.stop().await;
+    }
+}
+
+each_backend! {
+    async fn a_step_that_is_at_work_is_told_before_there_is_a_row_of_it(test) {
+        let service = Service::start_on(&test, vec![awake(1)]).await;
+        let (start, end) = (in_secs(3600), in_secs(7200));
+        reservations::book(test.database(), "0xaa", "1", start, end).await;
+        let path = format!("{TIMELINE}?reservationId=0xaa");
+        assert_eq!(service.get(&path).await.expect(200).get("underWay"), None);
+
+        let store = &service.handle.current().unwrap().reservations;
+        let host = HostName::parse("lab-ws-01").unwrap();
+        let claim = store.claim_host(&host, "gateway-1/3", Duration::from_secs(3600)).await.unwrap().unwrap();
+        let new = NewOperation {
+            key: "start:0xaa".to_owned(),
+            kind: OperationKind::Start,
+            reservation: ReservationId::parse("0xaa").unwrap(),
+            lab: None,
+            host,
+            state: State::first(Step::Wake),
+            due_at: start,
+        };
+        let mut operation = store.open_operation(&claim, new, start).await.unwrap();
+        let since = "2026-03-01T08:58:41Z".parse().unwrap();
+        let reason = Reason::new("wake_no_answer", "nothing answered").at_rung("ping");
+        let last = Some(FailedTry { step: Step::Wake, reason, at: since });
+        operation.state = State::Running { step: Step::Wake, attempt: 2, since, last };
+        store.begin_attempt(&claim, &operation, Step::Wake, 2, since).await.unwrap();
+        let body = service.get(&path).await.expect(200);
+        assert_eq!(body["operations"], json!([]));
+        assert_eq!(body["underWay"], "waking, attempt 2, since 2026-03-01T08:58:41Z, by gateway-1/3; \
+            the last answer was: nothing answered (wake_no_answer at rung ping)");
+
+        // Nobody is at it any more.
+        store.give_back(&claim).await.unwrap();
+        assert_eq!(service.get(&path).await.expect(200).get("underWay"), None);
         service.stop().await;
     }
 }

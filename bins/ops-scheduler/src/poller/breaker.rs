@@ -12,8 +12,7 @@
 
 use std::time::Duration;
 
-/// A refused password is offered again only after this time: hosts lock accounts out that keep trying.
-pub(super) const AFTER_REFUSAL: Duration = Duration::from_secs(15 * 60);
+use super::rest;
 
 /// The shortest and the longest deadline of a probe.
 const PROBE: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(10)];
@@ -216,7 +215,7 @@ impl Breaker {
     /// When to look again: after how long, and at the latest.
     pub(super) fn wait(&self, interval: Duration) -> (Duration, Option<Duration>) {
         match self.last {
-            Some(Seen::Refused) => (interval.max(AFTER_REFUSAL), None),
+            Some(Seen::Refused) => (rest::whole(interval), None),
             Some(_) => (interval, Some(interval)),
             None => (interval, None),
         }

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use worker_registry::{Shard, ShardSet};
 
 use super::breaker::Breaker;
+use super::rest::Refusals;
 use super::schedule::{HostId, Stay};
 use super::visit::Target;
 
@@ -64,6 +65,7 @@ pub(super) struct Entry {
     /// `None` until what is known of it was read.
     pub(super) stay: Option<Stay>,
     pub(super) breaker: Breaker,
+    pub(super) refusals: Refusals,
     pub(super) cursor: Cursor,
     pub(super) said: Said,
     pub(super) watching: Watching,
@@ -77,6 +79,7 @@ impl Entry {
             target,
             stay: None,
             breaker: Breaker::default(),
+            refusals: Refusals::default(),
             cursor: Cursor::Unknown,
             said: Said::default(),
             watching: Watching::No,
@@ -105,6 +108,7 @@ impl Entry {
         if is_other_account {
             // What refused the other one has not refused this one.
             self.breaker = Breaker::default();
+            self.refusals = Refusals::default();
         }
         is_renewed || is_other_account
     }
@@ -225,5 +229,12 @@ impl Hosts {
 
     pub(super) fn all(&self) -> impl Iterator<Item = &Entry> {
         self.entries.iter().flatten()
+    }
+
+    /// Those that are left alone because they refused the password.
+    pub(super) fn resting(&mut self) -> impl Iterator<Item = (HostId, &mut Entry)> {
+        let entries = self.entries.iter_mut().enumerate();
+        let known = entries.filter_map(|(at, entry)| Some((HostId(at), entry.as_mut()?)));
+        known.filter(|(_, entry)| entry.refusals.is_resting())
     }
 }

@@ -15,18 +15,31 @@ use worker_registry::Duty;
 use super::breaker::{Seen, Standing, Verdict};
 use super::hosts::{Cursor, Entry, Watching};
 use super::keeper::Settled;
+use super::rest;
 use super::schedule::{Due, HostId, Stay, counted_from};
 use super::visit::{self, Ended, Found};
 use super::watch::{self, News, Notice, Watched};
 use super::{Poller, Running};
 
+/// Looks that begin so much later than they were due get a line in the log that tells what kept them.
+const LATE: Duration = Duration::from_millis(500);
+
 impl Poller {
     /// Looks at everybody who is due, as far as there is room.
     pub(super) fn begin_due(&mut self, now: Instant) {
+        let mut latest = Duration::ZERO;
         while self.lanes.has_room()
             && let Some(due) = self.schedule.take_due(now)
         {
+            latest = latest.max(now.saturating_duration_since(due.at));
             self.begin(due, now);
+        }
+        let turn = now.saturating_duration_since(std::mem::replace(&mut self.turned_at, now));
+        if latest >= LATE {
+            let ([prompt, slow], late_ms) = (self.lanes.counts(), latest.as_millis());
+            // A long time since the last turn: the loop did not run. Else there was no place, or the pace kept them.
+            let turn_ms = turn.as_millis();
+            tracing::debug!(late_ms, turn_ms, prompt, slow, "polls begin late");
         }
     }
 
@@ -44,6 +57,7 @@ impl Poller {
         };
         let (poll, look_back) = (&self.breaker, self.site.settings.heartbeats.look_back);
         let look = entry.breaker.look(may_be_off, poll);
+        entry.refusals.looked_at();
         // Two readers of one file would get in each other's way; and what is not stored yet would be read again.
         let events = if entry.is_watched() || self.keeper.is_busy(due.host) {
             EventsAsk::No
@@ -83,12 +97,22 @@ impl Poller {
         let Some(entry) = self.hosts.get(run.host, run.stay) else {
             return;
         };
-        let found = found(ended.found, &run, target.name.as_str(), ended.took);
+        let mut found = found(ended.found, &run, target.name.as_str(), ended.took);
         let (seen, code) = match &found {
             Found::Heard(_) => (Seen::Heard, "ok"),
             Found::Failed { code, .. } => (Seen::of_failure(code), *code),
             Found::Dropped => (Seen::Answered, "poll_broke_off"),
         };
+        match seen {
+            Seen::Refused => {
+                let is_once_more = entry.refusals.refused(Instant::now(), self.site.clock.now());
+                if is_once_more && let Found::Failed { text, .. } = &mut found {
+                    *text = rest::once_more(text);
+                }
+            }
+            Seen::Heard | Seen::Answered => entry.refusals.let_in(),
+            Seen::Unreachable | Seen::Mute => {}
+        }
         let verdict = entry.breaker.take(seen, may_be_off, &self.breaker, dice);
         let interval = self.site.settings.poll.interval;
         let (wait, at_most) = entry.breaker.wait(interval);

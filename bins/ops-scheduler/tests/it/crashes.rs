@@ -41,7 +41,8 @@ each_backend! {
         let db = test.database();
         migrate(db).await;
         let mut spec = asleep(1);
-        spec.boot.port_open = Duration::from_secs(3)..Duration::from_secs(4);
+        // Still booting when it is killed, and up by the end of the lease.
+        spec.boot.port_open = Duration::from_secs(11)..Duration::from_secs(12);
         let lab = Lab::start(vec![spec]).await.on(&test).without("OPS_WORKER_NAME");
         reservations::book(db, "0xaa", "1", in_secs(60), in_secs(600)).await;
         let first = lab.run(SCHEDULER, &[]);

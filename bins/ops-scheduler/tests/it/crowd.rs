@@ -80,6 +80,15 @@ impl Crowd<'_> {
         }
     }
 
+    /// Ends all of them within the next 16 s.
+    async fn end_one_by_one(&self) {
+        let begin = now();
+        for n in self.hosts.clone() {
+            let end = begin + TimeDelta::seconds(4 + i64::from(n % 16));
+            reservations::shift(self.db, &id(n), begin - TimeDelta::seconds(60), end).await;
+        }
+    }
+
     /// How many operations of a kind are done.
     pub(crate) async fn done(&self, kind: &str) -> usize {
         let (first, last) = (id(*self.hosts.start()), id(*self.hosts.end()));
@@ -305,27 +314,27 @@ pub(crate) async fn print_lateness(db: &Database) {
     }
 }
 
-/// 200 reservations that begin within 16 s and end within 16 s, all of them within a minute.
-async fn two_hundred(db: Database, lab: Lab, copies: usize) {
+/// Reservations on so many hosts that begin within 16 s and, once all are active, end within 16 s.
+async fn a_class(db: Database, lab: Lab, hosts: u8, copies: usize) {
     let crowd = Crowd {
         lab: &lab,
         db: &db,
-        hosts: 1..=200,
+        hosts: 1..=hosts,
     };
     let schedulers: Vec<_> = (0..copies).map(|_| lab.run(SCHEDULER, &[])).collect();
     let begin = now();
     let at = |secs: i64| begin + TimeDelta::seconds(secs);
-    crowd
-        .book(|n| (at(8 + i64::from(n % 16)), at(28 + i64::from(n % 16))))
-        .await;
+    crowd.book(|n| (at(8 + i64::from(n % 16)), at(3_600))).await;
     crowd.all_done("start").await;
     println!(
-        "{copies} schedulers: 200 starts done {:.1} s after they were booked",
+        "{copies} schedulers: {hosts} starts done {:.1} s after they were booked",
         secs(now() - begin)
     );
+    // Not before: on a slow machine they would be over before they were started.
+    crowd.end_one_by_one().await;
     crowd.all_done("end").await;
     println!(
-        "{copies} schedulers: 200 ends done {:.1} s after they were booked",
+        "{copies} schedulers: {hosts} ends done {:.1} s after they were booked",
         secs(now() - begin)
     );
     let mut shares = Vec::new();
@@ -338,29 +347,27 @@ async fn two_hundred(db: Database, lab: Lab, copies: usize) {
     print_lateness(&db).await;
     println!("operations ended by each: {shares:?}");
     crowd.judge().await;
-    assert!(
-        tries(&db).await.iter().all(|one| one.outcome.is_some()),
-        "nothing was cut off"
-    );
+    // A step whose intent took a third of a lease to be stored is let go, and gone on with as after a crash.
+    println!("cut off and gone on with: {}", taken_over(&db).await.len());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn two_hundred_reservations_within_a_minute_are_each_run_once_by_two_schedulers() {
+async fn eighty_reservations_within_a_minute_are_each_run_once_by_two_schedulers() {
     on_mysql(|test| async move {
         migrate(test.database()).await;
-        let lab = lab_of(sleepers(200, |_, _| {}), 5).await.on(&test);
-        two_hundred(test.database().clone(), lab, 2).await;
+        let lab = lab_of(sleepers(80, |_, _| {}), 5).await.on(&test);
+        a_class(test.database().clone(), lab, 80, 2).await;
     })
     .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "the same as with two, and a minute more: ./test.sh --all"]
+#[ignore = "more of the same, and a minute more: ./test.sh --all"]
 async fn two_hundred_reservations_within_a_minute_are_each_run_once_by_three_schedulers() {
     on_mysql(|test| async move {
         migrate(test.database()).await;
         let lab = lab_of(sleepers(200, |_, _| {}), 5).await.on(&test);
-        two_hundred(test.database().clone(), lab, 3).await;
+        a_class(test.database().clone(), lab, 200, 3).await;
     })
     .await;
 }

@@ -2,15 +2,15 @@
 
 use std::time::Duration;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, SubsecRound as _, TimeDelta, Utc};
 use host_sim::{At, Cause, EffectKind, Fault, PowerState, SimHost};
 use serde_json::json;
 use store_support::{Database, each_backend};
 
 use crate::SCHEDULER;
 use crate::harness::{
-    LIMIT, Lab, awake, commands, count, history, in_secs, migrate, packets, reservations, status, until,
-    until_true,
+    LIMIT, Lab, awake, commands, count, execute, history, in_secs, migrate, now, packets, reservations,
+    status, until, until_true,
 };
 use crate::running::{Running, has_state, has_status};
 
@@ -25,6 +25,22 @@ async fn one_host_whose_power_takes(after_secs: u32, takes: Duration) -> Lab {
     let lab = Lab::start(vec![spec]).await;
     lab.with("OPS_IDLE_POWER_ACTION", "shutdown")
         .with("OPS_IDLE_POWER_AFTER", after_secs.to_string())
+}
+
+/// Seconds enough for a test to do something meanwhile, and few enough for a release without a reboot.
+const A_WHILE: u32 = 110;
+
+/// The while after the last reservation has passed: its row says so. Gives when it was over.
+async fn the_while_has_passed(db: &Database, id: &str) -> DateTime<Utc> {
+    let over = now().trunc_subsecs(3);
+    until("the while has begun", || async {
+        let sql =
+            "UPDATE ops_operations SET due_at = ? WHERE kind = 'end' AND reservation_id = ? AND due_at > ?";
+        let values = [over.naive_utc().into(), id.into(), over.naive_utc().into()];
+        (execute(db, sql, values).await == 1).then_some(())
+    })
+    .await;
+    over
 }
 
 fn is_off_by_command(host: &SimHost) -> bool {
@@ -44,7 +60,7 @@ each_backend! {
     async fn a_host_is_shut_down_once_after_its_last_reservation_and_verified_off(test) {
         let db = test.database();
         migrate(db).await;
-        let lab = one_host(4).await.on(&test);
+        let lab = one_host(A_WHILE).await.on(&test);
         reservations::book(db, "0xaa", "1", in_secs(60), in_secs(600)).await;
         let running = Running::start(&lab);
         has_status(db, "0xaa", "ACTIVE").await;
@@ -57,12 +73,15 @@ each_backend! {
         assert_eq!((&told["status"], &told["next"]["what"]), (&json!("COMPLETED"), &json!("power")), "{told}");
         let host = lab.sim(1);
         let due: DateTime<Utc> = told["next"]["at"].as_str().unwrap().parse().unwrap();
+        let released = commands(host, "release-session");
+        assert!(due >= released[0].0 + TimeDelta::seconds(A_WHILE.into()), "due {due}: {released:?}");
+        a_few_looks().await;
+        assert_eq!((commands(host, "power"), host.power()), (vec![], PowerState::Ready), "not before its time");
+        let over = the_while_has_passed(db, "0xaa").await;
         has_state(db, "0xaa", "end", "done").await;
         assert!(is_off_by_command(host), "{:?}", host.effects());
         let (ordered, given): (Vec<_>, Vec<_>) = commands(host, "power").into_iter().unzip();
-        let released = commands(host, "release-session");
-        let after = TimeDelta::seconds(4);
-        assert!(ordered[0] >= due && due >= released[0].0 + after, "not before its time: {ordered:?}, due {due}");
+        assert!(ordered[0] >= over, "not before its time: {ordered:?}, due {over}");
         assert_eq!(given, [["shutdown", "--no-force"]], "once, and softly");
         assert_eq!(released[0].1, [""; 0], "no reboot of what is taken down");
         let rows = history(db, "0xaa").await;
@@ -129,7 +148,7 @@ each_backend! {
     async fn a_host_at_which_somebody_works_is_left_on_and_the_journal_says_so(test) {
         let db = test.database();
         migrate(db).await;
-        let lab = one_host(4).await.on(&test);
+        let lab = one_host(A_WHILE).await.on(&test);
         reservations::book(db, "0xaa", "1", in_secs(60), in_secs(600)).await;
         let running = Running::start(&lab);
         has_status(db, "0xaa", "ACTIVE").await;
@@ -137,6 +156,7 @@ each_backend! {
         let host = lab.sim(1);
         is_completed(db).await;
         host.log_on("TEACHER");
+        the_while_has_passed(db, "0xaa").await;
         let ended = has_state(db, "0xaa", "end", "done").await;
         assert_eq!(ended.details()["note"]["code"], "local_session", "{ended:?}");
         a_few_looks().await;
@@ -172,7 +192,7 @@ each_backend! {
     async fn a_scheduler_killed_between_the_intent_and_the_order_leaves_a_host_that_is_looked_at_first(test) {
         let db = test.database();
         migrate(db).await;
-        let lab = one_host(4).await.on(&test).without("OPS_WORKER_NAME");
+        let lab = one_host(A_WHILE).await.on(&test).without("OPS_WORKER_NAME");
         reservations::book(db, "0xaa", "1", in_secs(60), in_secs(600)).await;
         let first = lab.run(SCHEDULER, &[]);
         has_status(db, "0xaa", "ACTIVE").await;
@@ -183,6 +203,7 @@ each_backend! {
         for at in [At::Create, At::Command] {
             host.set_fault(Fault::Hang(at));
         }
+        the_while_has_passed(db, "0xaa").await;
         let intents = "SELECT COUNT(*) FROM ops_attempts WHERE step = 'power' AND outcome IS NULL";
         until("the power step is begun", || async { (count(db, intents).await == 1).then_some(()) }).await;
         first.kill().await;

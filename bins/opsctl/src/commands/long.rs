@@ -51,13 +51,13 @@ pub(super) async fn wake(context: &Context, args: WakeArgs) -> Ended {
     let woken: Woken = typed(&body)?;
     context.out.answer(&body, |_| {
         let target = woken.ping_target.as_deref().unwrap_or("no address");
-        let packets = woken.attempts_used.unwrap_or(0);
+        let packets = show::count(woken.attempts_used.unwrap_or(0), "packet");
         let took = span_ms(woken.duration_ms.unwrap_or(0));
         let host = crate::output::clean(&args.host);
         let target = crate::output::clean(target);
         match woken.success {
-            Some(true) => format!("{host} can be reached at {target}, after {packets} packets and {took}\n"),
-            _ => format!("{host} cannot be reached at {target}, after {packets} packets and {took}\n"),
+            Some(true) => format!("{host} can be reached at {target}, after {packets} and {took}\n"),
+            _ => format!("{host} cannot be reached at {target}, after {packets} and {took}\n"),
         }
     })?;
     Ok(if woken.success == Some(true) {

@@ -33,6 +33,12 @@ fn some(text: Option<&str>) -> Option<Cell> {
     text.filter(|text| !text.is_empty()).map(Cell::from)
 }
 
+/// `1 packet`, `2 packets`.
+pub(crate) fn count(number: u64, thing: &str) -> String {
+    let s = if number == 1 { "" } else { "s" };
+    format!("{number} {thing}{s}")
+}
+
 /// The colour of a state word, whoever's it is.
 fn tone_of(state: &str) -> Tone {
     match state.to_ascii_lowercase().as_str() {

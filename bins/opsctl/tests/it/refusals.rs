@@ -10,7 +10,8 @@ fn each_refusal_has_its_exit_code_one_line_and_one_document() {
     for (status, code, exit, next) in [
         (400, "invalid_field", 2, ""),
         (401, "unauthorized", 4, "--token-file"),
-        (403, "forbidden", 4, "larger role"),
+        (403, "forbidden", 4, "lab-ops.networks.conf"),
+        (403, "role_too_small", 4, "larger role"),
         (404, "unknown_host", 3, "see `opsctl hosts`"),
         (404, "unknown_reservation", 3, "see `opsctl reservations`"),
         (404, "unknown_worker", 3, "see `opsctl workers`"),
@@ -80,9 +81,10 @@ fn a_redirect_is_not_followed_and_the_token_goes_nowhere_else() {
 
 #[test]
 fn nobody_listening_is_told_with_the_address() {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    drop(listener);
+    // Held, so that nobody else gets the port, and not listened on.
+    let held = tokio::net::TcpSocket::new_v4().unwrap();
+    held.bind(([127, 0, 0, 1], 0).into()).unwrap();
+    let url = format!("http://{}", held.local_addr().unwrap());
     let ran = run(&[], &["hosts", "--url", &url, "--json"]);
     ran.expect(5);
     assert!(ran.err.contains(&url) && ran.err.contains("--url"), "{}", ran.err);
@@ -157,10 +159,10 @@ fn a_busy_service_is_asked_again_when_it_says_so_and_not_for_ever() {
         assert_eq!(script.seen().len(), asked, "{arguments:?}");
     }
     // A wait beyond the time that is left is not begun.
-    let script = Script::start(move |_, _| busy("20"));
-    let ran = opsctl(&script, &["hosts", "--timeout", "5s"]);
+    let script = Script::start(move |_, _| busy("200"));
+    let ran = opsctl(&script, &["hosts", "--timeout", "60s"]);
     ran.expect(6);
-    assert!(ran.err.contains("try again in 20 s"), "{}", ran.err);
+    assert!(ran.err.contains("try again in 200 s"), "{}", ran.err);
 }
 
 #[test]

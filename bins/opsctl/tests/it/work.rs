@@ -203,7 +203,15 @@ fn when_the_time_is_over_the_work_goes_on_and_the_line_says_how_to_follow_it() {
         "/api/winrm" => accepted(),
         _ => Reply::events(&event(1, "running")).then_silence(),
     });
-    let ran = opsctl(&script, &["--json", "--timeout", "600ms", "run", "h", "status"]);
+    // Time for the order to be taken, which is longer where the machine is slow.
+    let followed = |ran: &Ran| ran.err.contains("the work goes on");
+    let mut ran = opsctl(&script, &["--json", "--timeout", "600ms", "run", "h", "status"]);
+    for time in ["5s", "30s"] {
+        if followed(&ran) {
+            break;
+        }
+        ran = opsctl(&script, &["--json", "--timeout", time, "run", "h", "status"]);
+    }
     assert_eq!(ran.expect(7).json()["code"], "timed_out");
     assert!(
         ran.err
@@ -221,7 +229,7 @@ fn interrupted(script: &Script, arguments: &[&str], after: &str) -> Ran {
     let mut waited = 0;
     while !script.lines().iter().any(|line| line == after) {
         waited += 1;
-        assert!(waited < 3000, "it never came to {after}: {:?}", script.lines());
+        assert!(waited < 9000, "it never came to {after}: {:?}", script.lines());
         std::thread::sleep(Duration::from_millis(10));
     }
     let line = format!("kill -INT {}", child.id());

@@ -1,5 +1,6 @@
 //! What a batch of reports comes to, given the rows that are stored: pure, in the order of the reports.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use chrono::{NaiveDateTime, TimeDelta};
@@ -15,8 +16,10 @@ use crate::hosts::HostRecord;
 use crate::prepared::{Prepared, PreparedEvents, PreparedHeard, What, ascii_json};
 use crate::report::{EventsKept, Keep, Kept};
 
-/// What was observed this much later than now was observed by a clock that has been put right since.
+/// What was observed this much later than a report was observed by a clock that has been put right since.
 const CLOCK_PUT_BACK: TimeDelta = TimeDelta::hours(1);
+/// By so much the clocks of two workers may differ.
+const AHEAD: TimeDelta = TimeDelta::seconds(5);
 /// A document that was refused is tried again after so long.
 const TRY_AGAIN: TimeDelta = TimeDelta::minutes(5);
 /// Already a thousand million: more says nothing new, and the column would overflow.
@@ -43,7 +46,7 @@ pub(crate) struct HostFold<'a> {
 pub(crate) struct HeartbeatRow<'a> {
     pub(crate) host: usize,
     pub(crate) heard: &'a PreparedHeard,
-    pub(crate) document: String,
+    pub(crate) document: Cow<'a, str>,
     pub(crate) created_at: NaiveDateTime,
 }
 
@@ -74,11 +77,19 @@ pub(crate) struct Plan<'a> {
     keep: Keep,
     pub(super) care: &'a Care,
     limits: Limits,
+    order: Order,
 }
 
 impl<'a> Plan<'a> {
-    pub(crate) fn new(hosts: Vec<HostFold<'a>>, keep: Keep, care: &'a Care, limits: Limits) -> Self {
+    pub(crate) fn new(
+        hosts: Vec<HostFold<'a>>,
+        keep: Keep,
+        care: &'a Care,
+        limits: Limits,
+        order: Order,
+    ) -> Self {
         Self {
+            order,
             hosts,
             heartbeats: Vec::new(),
             changes: Vec::new(),
@@ -133,7 +144,7 @@ impl<'a> Plan<'a> {
         self.hours.heard(host, at, report.took);
         let state = &self.hosts[host].state;
         let changed = state.stored_digest.as_deref() != Some(heard.digest.as_str());
-        if is_older(state.last_success_at, at) {
+        if self.order.is_older(state.last_success_at, at) {
             let row = match self.document(heard) {
                 Ok(document) if changed || self.keep == Keep::Every => {
                     self.add_row(host, heard, document, at)
@@ -166,7 +177,7 @@ impl<'a> Plan<'a> {
         };
         let fold = &mut self.hosts[host];
         fold.seen = Some((heard.stamp, at));
-        bring_up_to_date(fold, report, heard);
+        bring_up_to_date(fold, report, heard, self.order);
         if is_due {
             fold.state.stored_digest = Some(heard.digest.clone());
             fold.state.stored_at = Some(at);
@@ -188,15 +199,15 @@ impl<'a> Plan<'a> {
             Keep::Changes { keep_alive } => TimeDelta::from_std(keep_alive).unwrap_or(TimeDelta::MAX),
         };
         let stored_at = state.stored_at;
-        stored_at.is_none_or(|stored| at - stored >= pause || stored - at > CLOCK_PUT_BACK)
+        stored_at.is_none_or(|stored| at - stored >= pause || self.order.is_put_back(stored, at))
     }
 
     /// The text that is to be stored, or why there is none.
-    fn document(&self, heard: &PreparedHeard) -> Result<String, String> {
+    fn document(&self, heard: &'a PreparedHeard) -> Result<Cow<'a, str>, String> {
         let document = heard.document.as_ref().map_err(String::clone)?;
         let document = match self.care {
-            Care::Plain => document.clone(),
-            Care::Ascii => ascii_json(document),
+            Care::Plain => Cow::Borrowed(document.as_str()),
+            Care::Ascii => Cow::Owned(ascii_json(document)),
             Care::SetAside(reason) | Care::Bare(reason) => return Err(reason.clone()),
         };
         let limit = self.limits.document;
@@ -213,7 +224,7 @@ impl<'a> Plan<'a> {
         &mut self,
         host: usize,
         heard: &'a PreparedHeard,
-        document: String,
+        document: Cow<'a, str>,
         at: NaiveDateTime,
     ) -> RowOf {
         self.heartbeats.push(HeartbeatRow {
@@ -226,9 +237,10 @@ impl<'a> Plan<'a> {
     }
 
     fn not_heard(&mut self, host: usize, report: &Prepared, code: &str, text: &str, failures: i32) {
+        let order = self.order;
         let fold = &mut self.hosts[host];
         let state = &mut fold.state;
-        if is_older(state.last_attempt_at, report.at) {
+        if order.is_older(state.last_attempt_at, report.at) {
             return;
         }
         state.last_attempt_at = Some(report.at);
@@ -247,15 +259,15 @@ impl<'a> Plan<'a> {
                 return EventsKept::Stale { cursor: stored };
             }
             if stored != Some(to) {
-                let version = fold.cursor.map_or(1, |row| row.version.saturating_add(1));
-                fold.cursor = Some(CursorRow { cursor: to, version });
+                fold.cursor = Some(CursorRow::moved(fold.cursor, to));
                 fold.is_cursor_new = true;
             }
         }
+        let is_of_file = events.cursor.is_some();
         let now = seconds(report.at);
         let mut new = 0;
         for event in &events.rows {
-            if events.compare && fold.known.take(event) {
+            if events.compare && fold.known.holds(event, is_of_file) {
                 continue;
             }
             let payload = match self.care {
@@ -268,6 +280,7 @@ impl<'a> Plan<'a> {
                 Care::Bare(_) => continue,
             };
             new += 1;
+            fold.known.add(event, is_of_file);
             self.events.push(vec![
                 fold.id.into(),
                 KIND.into(),
@@ -276,19 +289,16 @@ impl<'a> Plan<'a> {
                 now.into(),
             ]);
         }
-        match events.cursor {
-            Some((_, to)) => EventsKept::Stored { new, to },
-            None => EventsKept::Stored {
-                new,
-                to: fold.cursor.map(|row| row.cursor).unwrap_or_default(),
-            },
+        EventsKept::Stored {
+            new,
+            to: fold.cursor.map(|row| row.cursor).unwrap_or_default(),
         }
     }
 }
 
-fn bring_up_to_date(fold: &mut HostFold<'_>, report: &Prepared, heard: &PreparedHeard) {
+fn bring_up_to_date(fold: &mut HostFold<'_>, report: &Prepared, heard: &PreparedHeard, order: Order) {
     let state = &mut fold.state;
-    if !is_older(state.last_attempt_at, report.at) {
+    if !order.is_older(state.last_attempt_at, report.at) {
         state.last_attempt_at = Some(report.at);
     }
     if changes::is_new_boot(state, heard) {
@@ -314,9 +324,25 @@ fn bring_up_to_date(fold: &mut HostFold<'_>, report: &Prepared, heard: &Prepared
     fold.is_state_new = true;
 }
 
-/// Whether something newer is stored; the clock that stamped it may have been wrong.
-fn is_older(stored: Option<NaiveDateTime>, at: NaiveDateTime) -> bool {
-    stored.is_some_and(|stored| stored > at && stored - at <= CLOCK_PUT_BACK)
+/// Which of two observations is the older one. Reports come late, and clocks are put right.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Order {
+    /// By our clock, as it is being written.
+    pub(crate) now: NaiveDateTime,
+}
+
+impl Order {
+    /// Whether something newer is stored.
+    fn is_older(self, stored: Option<NaiveDateTime>, at: NaiveDateTime) -> bool {
+        stored.is_some_and(|stored| stored > at && !self.is_put_back(stored, at))
+    }
+
+    /// Whether what is stored is later than `at` only because of a clock that was ahead: this worker's, before it was put
+    /// back, or another's. What came late is older than now, and so is what it must not overwrite.
+    fn is_put_back(self, stored: NaiveDateTime, at: NaiveDateTime) -> bool {
+        let is_to_come = stored > at && stored - self.now > AHEAD;
+        is_to_come || stored - at > CLOCK_PUT_BACK
+    }
 }
 
 fn seconds(at: NaiveDateTime) -> NaiveDateTime {

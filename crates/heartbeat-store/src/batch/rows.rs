@@ -1,10 +1,15 @@
 //! Statements of many rows: as few as the database's bounds allow, and in few sizes.
 
-use sea_orm::{ConnectionTrait as _, Value};
+use std::iter::Peekable;
+
+use sea_orm::{ConnectionTrait as _, Statement, Value};
 use store_support::{Backend, Database, DbErr, Tx};
 
 /// Bound values of one statement; SQLite takes 32,766 and MySQL 65,535.
 const MAX_VALUES: usize = 32_000;
+/// Rows of one statement. Longer ones are no faster: the next is made while the database works on the last, and SQLite
+/// keeps them compiled, at some hundred bytes a value.
+const MAX_ROWS: usize = 500;
 
 /// A statement that takes any number of rows.
 #[derive(Debug, Clone)]
@@ -30,6 +35,14 @@ enum Sizes {
     },
 }
 
+/// A statement that is ready to be sent.
+#[derive(Debug)]
+pub(crate) struct Ready {
+    /// How many rows it has, without those that it is filled up with.
+    pub(crate) rows: usize,
+    pub(crate) statement: Statement,
+}
+
 impl Rows {
     /// A plain insert.
     pub(crate) fn insert(table: &str, columns: &[&str]) -> Self {
@@ -50,11 +63,20 @@ impl Rows {
         }
     }
 
-    /// An insert that sets `set` in a row whose `key` is taken. The same row twice is as good as once.
-    pub(crate) fn upsert(backend: Backend, table: &str, columns: &[&str], key: &str, set: &[&str]) -> Self {
-        let given = |column: &&str| format!("{column} = {}", Self::given(backend, column));
+    /// An insert that sets columns of a row whose `key` is taken, each to what is given for the column beside it. The same
+    /// row twice is as good as once.
+    pub(crate) fn upsert<'a>(
+        backend: Backend,
+        table: &str,
+        columns: &[&str],
+        key: &str,
+        set: impl IntoIterator<Item = (&'a str, &'a str)>,
+    ) -> Self {
+        let sets = set
+            .into_iter()
+            .map(|(column, from)| format!("{column} = {}", Self::given(backend, from)));
         Self {
-            tail: Self::on_conflict(backend, key, set.iter().map(given)),
+            tail: Self::on_conflict(backend, key, sets),
             sizes: Sizes::Repeat,
             ..Self::insert(table, columns)
         }
@@ -87,38 +109,31 @@ impl Rows {
         }
     }
 
-    /// Sends the rows; gives for each statement how many rows it had and the driver's "last id".
+    /// Sends the rows, one statement after the other.
     pub(crate) async fn run(
         &self,
         tx: &Tx<'_>,
         db: &Database,
         max_bytes: usize,
         rows: Vec<Vec<Value>>,
-    ) -> Result<Vec<(usize, u64)>, DbErr> {
-        let mut sent = Vec::new();
-        let mut rows = rows.into_iter().peekable();
-        while rows.peek().is_some() {
-            let most = match self.sizes {
-                Sizes::Cut => usual_below(rows.len()),
-                _ => usize::MAX,
-            };
-            let (mut values, mut count, mut bytes) = (Vec::new(), 0, 0);
-            while let Some(row) = rows.peek().filter(|_| count < most) {
-                let more = row.iter().map(size).sum::<usize>();
-                let full = values.len() + row.len() > MAX_VALUES || bytes + more > max_bytes;
-                if count > 0 && full {
-                    break;
-                }
-                bytes += more;
-                count += 1;
-                values.extend(rows.next().into_iter().flatten());
-            }
-            let padded = self.pad(&mut values, count);
-            let statement = db.statement(&self.sql(padded), values);
-            let done = tx.execute_raw(statement).await?;
-            sent.push((count, done.last_insert_id()));
+    ) -> Result<(), DbErr> {
+        for ready in self.statements(db, max_bytes, rows.into_iter()) {
+            tx.execute_raw(ready.statement).await?;
         }
-        Ok(sent)
+        Ok(())
+    }
+
+    /// The statements that the rows come to; each is made when it is asked for.
+    pub(crate) fn statements<'a, I>(&'a self, db: &'a Database, max_bytes: usize, rows: I) -> Parts<'a, I>
+    where
+        I: ExactSizeIterator<Item = Vec<Value>>,
+    {
+        Parts {
+            sql: self,
+            db,
+            max_bytes,
+            rows: rows.peekable(),
+        }
     }
 
     /// Fills up to a usual number of rows.
@@ -142,6 +157,50 @@ impl Rows {
     fn sql(&self, rows: usize) -> String {
         let row = format!("({})", vec!["?"; self.columns].join(","));
         format!("{}{}{}", self.head, vec![row.as_str(); rows].join(","), self.tail)
+    }
+}
+
+/// Statements of [`Rows::statements`]; its upper bound is nothing as soon as no row is left.
+pub(crate) struct Parts<'a, I: Iterator> {
+    sql: &'a Rows,
+    db: &'a Database,
+    max_bytes: usize,
+    rows: Peekable<I>,
+}
+
+impl<I: ExactSizeIterator<Item = Vec<Value>>> Iterator for Parts<'_, I> {
+    type Item = Ready;
+
+    fn next(&mut self) -> Option<Ready> {
+        let most = match self.sql.sizes {
+            Sizes::Cut => usual_below(self.rows.len().min(MAX_ROWS)),
+            _ => self.rows.len().min(MAX_ROWS),
+        };
+        let mut values = Vec::with_capacity(self.sql.columns * most);
+        let (mut count, mut bytes) = (0, 0);
+        while let Some(row) = self.rows.peek().filter(|_| count < most) {
+            let more = row.iter().map(size).sum::<usize>();
+            let full = values.len() + row.len() > MAX_VALUES || bytes + more > self.max_bytes;
+            if count > 0 && full {
+                break;
+            }
+            bytes += more;
+            count += 1;
+            values.extend(self.rows.next().into_iter().flatten());
+        }
+        if count == 0 {
+            return None;
+        }
+        let padded = self.sql.pad(&mut values, count);
+        Some(Ready {
+            rows: count,
+            statement: self.db.statement(&self.sql.sql(padded), values),
+        })
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        let left = self.rows.len();
+        (left.min(1), Some(left))
     }
 }
 

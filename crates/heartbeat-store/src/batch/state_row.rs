@@ -34,37 +34,43 @@ pub(crate) const COLUMNS: [&str; 21] = [
 /// How much of a row a batch changed. Most hosts say the same all day, and what is not sent costs nobody anything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Extent {
-    /// When it was heard, and how: [`HEARD`].
+    /// When it was heard, and how.
     Heard,
-    /// That, and which row has its document: [`STORED`].
+    /// That, and which row has its document.
     Stored,
     /// Any column.
     Whole,
 }
 
-/// The columns of [`Extent::Heard`]; the key first.
-pub(crate) const HEARD: [&str; 7] = [
-    "host_name",
-    "last_attempt_at",
-    "last_success_at",
-    "reported_at",
-    "clock_offset_ms",
-    "took_ms",
-    "updated_at",
-];
-/// The columns of [`Extent::Stored`].
-pub(crate) const STORED: [&str; 10] = [
-    "host_name",
-    "last_attempt_at",
-    "last_success_at",
-    "reported_at",
-    "clock_offset_ms",
-    "took_ms",
-    "updated_at",
-    "last_heartbeat_id",
-    "stored_digest",
-    "stored_at",
-];
+impl Extent {
+    /// The columns that are sent, in the order of [`StateRow::values`]; the key first.
+    pub(crate) fn columns(self) -> &'static [&'static str] {
+        const STORED: [&str; 7] = [
+            "host_name",
+            "updated_at",
+            "reported_at",
+            "clock_offset_ms",
+            "took_ms",
+            "last_heartbeat_id",
+            "stored_digest",
+        ];
+        match self {
+            Self::Heard => &STORED[..5],
+            Self::Stored => &STORED,
+            Self::Whole => &COLUMNS,
+        }
+    }
+
+    /// Those that say the same as `updated_at`, and so are not sent.
+    pub(crate) fn stamps(self) -> &'static [&'static str] {
+        const STORED: [&str; 3] = ["last_attempt_at", "last_success_at", "stored_at"];
+        match self {
+            Self::Heard => &STORED[..2],
+            Self::Stored => &STORED,
+            Self::Whole => &[],
+        }
+    }
+}
 
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct StateRow {
@@ -134,10 +140,13 @@ impl StateRow {
         let is_document_equal = self.last_heartbeat_id == stored.last_heartbeat_id
             && self.stored_digest == stored.stored_digest
             && self.stored_at == stored.stored_at;
-        match (is_else_equal, is_document_equal) {
+        let is_heard_now =
+            self.last_attempt_at == Some(self.updated_at) && self.last_success_at == Some(self.updated_at);
+        let is_stored_now = self.stored_at == Some(self.updated_at);
+        match (is_else_equal && is_heard_now, is_document_equal) {
             (true, true) => Extent::Heard,
-            (true, false) => Extent::Stored,
-            (false, _) => Extent::Whole,
+            (true, false) if is_stored_now => Extent::Stored,
+            _ => Extent::Whole,
         }
     }
 
@@ -146,22 +155,16 @@ impl StateRow {
         if extent == Extent::Whole {
             return self.all_values();
         }
-        let mut values = Vec::with_capacity(STORED.len());
+        let mut values = Vec::with_capacity(7);
         values.extend([
             self.host_name.into(),
-            self.last_attempt_at.into(),
-            self.last_success_at.into(),
+            self.updated_at.into(),
             self.reported_at.into(),
             self.clock_offset_ms.into(),
             self.took_ms.into(),
-            self.updated_at.into(),
         ]);
         if extent == Extent::Stored {
-            values.extend([
-                self.last_heartbeat_id.into(),
-                self.stored_digest.into(),
-                self.stored_at.into(),
-            ]);
+            values.extend([self.last_heartbeat_id.into(), self.stored_digest.into()]);
         }
         values
     }
@@ -205,8 +208,8 @@ mod tests {
     #[test]
     fn an_extent_sends_every_column_that_it_says_differs() {
         let rows: [fn(&mut StateRow); 20] = [
-            |row| row.last_attempt_at = at(1),
-            |row| row.last_success_at = at(1),
+            |row| row.last_attempt_at = at(2),
+            |row| row.last_success_at = at(2),
             |row| row.failures_in_row = 1,
             |row| row.last_error_code = Some("x".to_owned()),
             |row| row.last_error = Some("x".to_owned()),
@@ -218,29 +221,68 @@ mod tests {
             |row| row.last_forced_logoff_ts = at(1),
             |row| row.last_heartbeat_id = Some(1),
             |row| row.stored_digest = Some("x".to_owned()),
-            |row| row.stored_at = at(1),
+            |row| row.stored_at = at(2),
             |row| row.set_aside = Some("x".to_owned()),
             |row| row.power_mode = Some("x".to_owned()),
             |row| row.power_at = at(1),
             |row| row.booted_at = at(1),
             |row| row.took_ms = Some(1),
-            |row| row.updated_at = at(1).unwrap(),
+            |row| row.updated_at = at(2).unwrap(),
         ];
+        let heard = |at: Option<NaiveDateTime>| StateRow {
+            last_attempt_at: at,
+            last_success_at: at,
+            stored_at: at,
+            updated_at: at.unwrap(),
+            ..StateRow::default()
+        };
         for (column, change) in COLUMNS[1..].iter().zip(rows) {
-            let (stored, mut row) = (StateRow::default(), StateRow::default());
+            let (stored, mut row) = (heard(at(1)), heard(at(1)));
             change(&mut row);
-            let columns: &[&str] = match row.extent(&stored) {
-                Extent::Heard => &HEARD,
-                Extent::Stored => &STORED,
-                Extent::Whole => &COLUMNS,
-            };
-            assert!(columns.contains(column), "{column}");
-            let place = columns.iter().position(|name| name == column).unwrap();
             let extent = row.extent(&stored);
+            let columns = extent.columns();
+            let place = columns.iter().position(|name| name == column);
+            assert!(place.is_some(), "{column}");
             let (values, before) = (row.values(extent), stored.values(extent));
             assert_eq!(values.len(), columns.len());
             let differing: Vec<usize> = (0..values.len()).filter(|i| values[*i] != before[*i]).collect();
-            assert_eq!(differing, [place], "{column}");
+            assert_eq!(differing, Vec::from_iter(place), "{column}");
+        }
+    }
+
+    /// Whoever is not sent has to be the stamp that is.
+    #[test]
+    fn stamps_that_are_not_sent_say_the_same_as_the_one_that_is() {
+        let stored = StateRow::default();
+        let heard = StateRow {
+            last_attempt_at: at(1),
+            last_success_at: at(1),
+            updated_at: at(1).unwrap(),
+            ..StateRow::default()
+        };
+        assert_eq!(heard.extent(&stored), Extent::Heard);
+        let kept = StateRow {
+            stored_at: at(1),
+            ..heard.clone()
+        };
+        assert_eq!(kept.extent(&stored), Extent::Stored);
+        let kept_before = StateRow {
+            stored_at: at(0),
+            ..heard.clone()
+        };
+        assert_eq!(kept_before.extent(&stored), Extent::Whole);
+        let failed_since = StateRow {
+            last_attempt_at: at(2),
+            updated_at: at(2).unwrap(),
+            ..heard
+        };
+        assert_eq!(failed_since.extent(&stored), Extent::Whole);
+        for extent in [Extent::Heard, Extent::Stored] {
+            let mut named = [extent.columns(), extent.stamps()].concat();
+            named.sort_unstable();
+            named.dedup();
+            assert_eq!(named.len(), extent.columns().len() + extent.stamps().len());
+            assert!(named.iter().all(|column| COLUMNS.contains(column)), "{named:?}");
         }
     }
 }

@@ -7,7 +7,7 @@ use store_support::{Backend, Database, DbErr};
 use tokio::sync::OnceCell;
 
 use super::rows::Rows;
-use super::state_row::{self, Extent, HEARD, STORED};
+use super::state_row::{self, Extent};
 use super::{changes, events};
 use crate::tables::Tables;
 
@@ -52,15 +52,18 @@ impl Statements {
                 lock,
             ),
             new_states: Rows::insert_if_absent(backend, &tables.state, &["host_name", "updated_at"]),
-            states: [&HEARD[..], &STORED, &state_columns]
-                .map(|columns| Rows::upsert(backend, &tables.state, columns, "host_name", &columns[1..])),
+            states: [Extent::Heard, Extent::Stored, Extent::Whole].map(|extent| {
+                let (columns, stamps) = (extent.columns(), extent.stamps());
+                let set = each(&columns[1..]).chain(stamps.iter().map(|stamp| (*stamp, "updated_at")));
+                Rows::upsert(backend, &tables.state, columns, "host_name", set)
+            }),
             new_hosts: Rows::insert_if_absent(
                 backend,
                 &tables.hosts,
                 &["name", "address", "mac", "created_at", "updated_at"],
             ),
             // With the id in each row, no new one is taken; and a host that was deleted meanwhile is there again.
-            seen_hosts: Rows::upsert(backend, &tables.hosts, &seen, "id", &seen[2..]),
+            seen_hosts: Rows::upsert(backend, &tables.hosts, &seen, "id", each(&seen[2..])),
             heartbeats: Rows::insert(
                 &tables.heartbeats,
                 &[
@@ -88,11 +91,16 @@ impl Statements {
                 &tables.cursors,
                 &cursor_columns,
                 "host_name",
-                &cursor_columns[1..],
+                each(&cursor_columns[1..]),
             ),
             events: Rows::insert(&tables.events, &events::COLUMNS),
         }
     }
+}
+
+/// Each column set to what is given for it.
+fn each<'a>(columns: &'a [&'a str]) -> impl Iterator<Item = (&'a str, &'a str)> {
+    columns.iter().map(|column| (*column, *column))
 }
 
 impl Statements {

@@ -2,6 +2,7 @@
 
 use std::mem::take;
 
+use chrono::NaiveDateTime;
 use sea_orm::Value;
 
 use super::Care;
@@ -36,15 +37,9 @@ impl Plan<'_> {
         states
     }
 
-    /// The rows of `lab_host_heartbeat`; takes the documents out of the plan.
-    pub(crate) fn heartbeat_values(&mut self) -> Vec<Vec<Value>> {
-        let documents: Vec<String> = self
-            .heartbeats
-            .iter_mut()
-            .map(|row| take(&mut row.document))
-            .collect();
-        let rows = self.heartbeats.iter().zip(documents);
-        rows.map(|(row, document)| {
+    /// The rows of `lab_host_heartbeat`, each made when it is asked for: the documents are copied here.
+    pub(crate) fn heartbeat_values(&self) -> impl ExactSizeIterator<Item = Vec<Value>> {
+        self.heartbeats.iter().map(|row| {
             let heard = row.heard;
             vec![
                 self.hosts[row.host].id.into(),
@@ -56,10 +51,44 @@ impl Plan<'_> {
                 heard.logoff_user.as_deref().map(|user| self.text(user)).into(),
                 heard.power_at.and_then(whole_seconds).into(),
                 heard.power_mode.as_deref().map(|mode| self.text(mode)).into(),
-                document.into(),
+                row.document.as_ref().into(),
                 row.created_at.into(),
             ]
         })
-        .collect()
+    }
+
+    /// The rows of `lab_hosts` for `last_seen`.
+    pub(crate) fn seen_values(&self) -> Vec<Vec<Value>> {
+        let seen = self.hosts.iter().filter_map(|host| {
+            let (last_seen, at) = host.seen?;
+            Some(vec![
+                host.id.into(),
+                self.text(host.record.name.as_str()).into(),
+                self.text(&host.record.address).into(),
+                host.record.mac.as_deref().map(|mac| self.text(mac)).into(),
+                last_seen.into(),
+                at.into(),
+            ])
+        });
+        seen.collect()
+    }
+
+    /// The sums of hours and their rows, and the rows of `ops_host_changes`; takes them out of the plan.
+    pub(crate) fn hours_and_changes(&mut self) -> (Vec<&'static str>, Vec<Vec<Value>>, Vec<Vec<Value>>) {
+        let (changes, hours) = (take(&mut self.changes), take(&mut self.hours));
+        let name = |host: usize| self.hosts[host].record.name.key();
+        let changes = changes
+            .into_iter()
+            .map(|(host, at, change)| change.values(name(host), at));
+        let changes = changes.collect();
+        let (sums, hours) = hours.rows(name);
+        (sums, hours, changes)
+    }
+
+    /// The rows of the cursors that moved.
+    pub(crate) fn cursor_values(&self, now: NaiveDateTime) -> Vec<Vec<Value>> {
+        let moved = self.hosts.iter().filter(|host| host.is_cursor_new);
+        let values = moved.filter_map(|host| Some(host.cursor?.values(host.record.name.key(), now)));
+        values.collect()
     }
 }

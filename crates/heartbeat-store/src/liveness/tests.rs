@@ -129,6 +129,18 @@ fn a_host_that_nobody_polls_is_not_blamed() {
 }
 
 #[test]
+fn a_host_that_refused_the_password_and_is_left_alone_says_so() {
+    let mut state = failing(7200, 1, "unauthorized");
+    state.last_attempt_at = Some(ago(14 * 60));
+    let (silent, reason) = verdict(&state, Need::On);
+    assert_eq!(silent, Verdict::Silent);
+    assert!(reason.ends_with("the last poll failed: no answer"), "{reason}");
+    state.last_attempt_at = Some(ago(20 * 60));
+    let reason = verdict(&state, Need::On).1;
+    assert!(reason.contains("is a scheduler running?"), "{reason}");
+}
+
+#[test]
 fn a_report_that_was_old_when_it_was_read_is_stale() {
     let mut state = reported(5);
     state.clock_offset = Some(TimeDelta::seconds(-181));

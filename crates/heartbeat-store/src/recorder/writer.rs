@@ -1,49 +1,44 @@
-//! Gathering reports into batches and writing each until it is stored or cannot be.
+//! Writing each batch until it is stored or cannot be.
 
 use std::collections::HashMap;
-use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use chrono::{NaiveDateTime, TimeDelta};
 use rand::RngExt as _;
-use sea_orm::sqlx::Error as SqlxError;
-use sea_orm::sqlx::mysql::MySqlDatabaseError;
-use sea_orm::{ConnectionTrait as _, RuntimeErr};
+use sea_orm::ConnectionTrait as _;
 use store_support::DbErr;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
+use super::blame::{is_cut, is_late};
 use super::figures::{Count, Counters};
+use super::gather::Gathering;
+use super::not_written;
 use super::queue::Job;
-use super::{RecorderSettings, not_written};
 use crate::batch::{self, Batch, BatchError, Care, Mark};
 use crate::prepared::Prepared;
-use crate::report::Recorded;
+use crate::report::{Keep, Recorded};
 use crate::settle::is_refusal;
 use crate::store::{HeartbeatStore, HeartbeatStoreError};
 
 /// The longest wait before a database that is away is tried again.
 const MAX_WAIT: Duration = Duration::from_secs(5);
-/// After so many tries at which the connection was cut, or of a large batch no answer came in time, while the database answers other questions, the batch is to
-/// blame: a server cuts off whoever sends more than it takes.
+/// After so many tries at which the connection was cut, or of a large batch no answer came in time, while the database
+/// answers other questions, the batch is to blame: a server cuts off whoever sends more than it takes.
 const TRIES_OF_MANY: u32 = 3;
 const TRIES_OF_ONE: u32 = 8;
-/// What a server says when it cuts off: a packet too large, or a connection that broke while it read or wrote.
-const CUT: RangeInclusive<u16> = 1152..=1161;
-
 /// A recorder that has written nothing for so long has ended; if it did not, it makes its mark anew.
 const OLD_MARK: TimeDelta = TimeDelta::days(7);
 
 pub(super) struct Writer {
     store: HeartbeatStore,
-    settings: RecorderSettings,
-    queue: mpsc::Receiver<Job>,
+    keep: Keep,
+    gathering: Gathering,
     /// Until when everything has to be written, once that is known.
     closing: watch::Receiver<Option<Instant>>,
     figures: Arc<Counters>,
     mark: Mark,
-    taken: u64,
     has_cleared: bool,
     /// The outcome of the last try that came as far as its commit, by the jobs' numbers.
     tried: HashMap<u64, Recorded>,
@@ -76,26 +71,21 @@ impl Part {
 impl Writer {
     pub(super) fn new(
         store: HeartbeatStore,
-        settings: RecorderSettings,
-        queue: mpsc::Receiver<Job>,
+        keep: Keep,
+        gathering: Gathering,
         closing: watch::Receiver<Option<Instant>>,
         figures: Arc<Counters>,
     ) -> Self {
-        let settings = RecorderSettings {
-            batch_rows: settings.batch_rows.clamp(1, 1_000),
-            ..settings
-        };
         Self {
             store,
-            settings,
-            queue,
+            keep,
+            gathering,
             closing,
             figures,
             mark: Mark {
                 writer: uuid::Uuid::new_v4().to_string(),
                 batch: 1,
             },
-            taken: 0,
             has_cleared: false,
             tried: HashMap::new(),
             stored: HashMap::new(),
@@ -105,9 +95,11 @@ impl Writer {
     /// Writes until all is written or the time is over; gives whether all was written.
     pub(super) async fn run(mut self) -> bool {
         let mut is_all_written = true;
-        while let Some(jobs) = self.gather().await {
+        while let Some(jobs) = self.gathering.next().await {
             let at = jobs.first().map(|job| job.report.at);
+            let began = Instant::now();
             is_all_written &= self.write_all(jobs).await;
+            self.gathering.settled(began.elapsed());
             self.stored.clear();
             if let Some(at) = at.filter(|_| !self.has_cleared) {
                 self.clear_old_marks(at).await;
@@ -115,68 +107,6 @@ impl Writer {
         }
         self.leave().await;
         is_all_written
-    }
-
-    /// Waits for the first report, and then for others as long as it may wait; `None` when all is done.
-    async fn gather(&mut self) -> Option<Vec<Job>> {
-        let rows = self.settings.batch_rows;
-        let mut jobs = Vec::new();
-        self.receive(&mut jobs, rows, None).await;
-        let until = jobs.first()?.taken_at + self.settings.batch_wait;
-        while jobs.len() < rows && !self.queue.is_closed() {
-            let room = rows - jobs.len();
-            if !self.receive(&mut jobs, room, Some(until)).await {
-                break;
-            }
-        }
-        // What came in while the one before was written.
-        while jobs.len() < rows {
-            match self.queue.try_recv() {
-                Ok(job) => jobs.push(job),
-                Err(_) => break,
-            }
-        }
-        for job in &mut jobs {
-            self.taken += 1;
-            job.number = self.taken;
-        }
-        Some(jobs)
-    }
-
-    /// Receives some; `false` when there were none in time, or there will be none.
-    async fn receive(&mut self, jobs: &mut Vec<Job>, room: usize, until: Option<Instant>) -> bool {
-        loop {
-            let is_open = self.closing.borrow_and_update().is_none();
-            if !is_open {
-                self.queue.close();
-            }
-            let in_time = async {
-                match until {
-                    Some(until) => sleep_until(until).await,
-                    None => std::future::pending().await,
-                }
-            };
-            tokio::select! {
-                biased;
-                received = self.queue.recv_many(jobs, room) => return received > 0,
-                changed = self.closing.changed(), if is_open => {
-                    if changed.is_err() {
-                        // Nobody will close it: it ends with the last recorder.
-                        let received = self.without_owner(jobs, room, until).await;
-                        return received > 0;
-                    }
-                }
-                () = in_time => return false,
-            }
-        }
-    }
-
-    async fn without_owner(&mut self, jobs: &mut Vec<Job>, room: usize, until: Option<Instant>) -> usize {
-        let receiving = self.queue.recv_many(jobs, room);
-        match until {
-            Some(until) => timeout_at(until, receiving).await.unwrap_or(0),
-            None => receiving.await,
-        }
     }
 
     /// Writes these jobs in one transaction; where the database refuses it, in halves, so that the one that is to blame
@@ -267,7 +197,7 @@ impl Writer {
         let outcome = Mutex::new(None);
         let batch = Batch {
             reports: &reports,
-            keep: self.settings.keep,
+            keep: self.keep,
             care: &part.care,
             mark: Some(&self.mark),
             outcome: &outcome,
@@ -341,7 +271,7 @@ impl Writer {
         let sql = format!("DELETE FROM {} WHERE writer = ?", self.store.tables.writers);
         let delete = db.statement(&sql, [self.mark.writer.as_str().into()]);
         let until = self.closing.borrow().unwrap_or_else(|| Instant::now() + MAX_WAIT);
-        match timeout_at(until, db.connection().execute_raw(delete)).await {
+        match timeout_at(until, db.bounded(db.connection().execute_raw(delete))).await {
             Ok(Ok(_)) => {}
             Ok(Err(error)) => tracing::debug!(%error, "the recorder's mark stays"),
             Err(_) => tracing::debug!("the recorder's mark stays"),
@@ -365,27 +295,6 @@ impl From<BatchError> for Stop {
     }
 }
 
-/// Whether the connection was lost in the middle of a statement, as when a server cuts off whoever sends too much. A
-/// database that says that it takes no writes now, or that somebody else holds a row, blames nothing that was sent.
-fn is_cut(error: &DbErr) -> bool {
-    let (DbErr::Exec(RuntimeErr::SqlxError(cause)) | DbErr::Query(RuntimeErr::SqlxError(cause))) = error
-    else {
-        return false;
-    };
-    match cause.as_ref() {
-        SqlxError::PoolTimedOut | SqlxError::PoolClosed => false,
-        SqlxError::Database(said) => said
-            .try_downcast_ref::<MySqlDatabaseError>()
-            .is_some_and(|said| CUT.contains(&said.number())),
-        _ => true,
-    }
-}
-
-/// Whether no answer came in time. A large batch may be too much for it, a single report is not.
-fn is_late(error: &DbErr) -> bool {
-    matches!(error, DbErr::Conn(RuntimeErr::Internal(_)))
-}
-
 /// Is done when everything had to be written; never while nobody closes the recorder.
 async fn too_late(mut closing: watch::Receiver<Option<Instant>>) {
     match closing.wait_for(Option::is_some).await.map(|until| *until) {
@@ -399,34 +308,5 @@ fn give_up(parts: Vec<Part>) {
         job.settle(Err(not_written(
             "the recorder was closed before the database took the report",
         )));
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use store_support::{Backend, each_backend};
-
-    use super::*;
-
-    each_backend! {
-        async fn a_database_that_takes_no_writes_now_blames_no_report(test) {
-            let db = test.database().connection();
-            match test.database().backend() {
-                Backend::Sqlite => {
-                    let sql = "CREATE TABLE t (a INT); PRAGMA query_only = 1; INSERT INTO t VALUES (1)";
-                    let error = db.execute_unprepared(sql).await.unwrap_err();
-                    assert!(error.to_string().contains("readonly"), "{error}");
-                    assert!(!is_cut(&error) && !is_late(&error), "{error:?}");
-                }
-                // Read only, a row held, a deadlock, no quorum, disk full; and a packet too large.
-                Backend::MySql => for (number, cut) in [
-                    (1290, false), (1205, false), (1213, false), (1047, false), (1114, false), (1153, true),
-                ] {
-                    let sql = format!("SIGNAL SQLSTATE 'HY000' SET MYSQL_ERRNO = {number}, MESSAGE_TEXT = 'so'");
-                    let error = db.execute_unprepared(&sql).await.unwrap_err();
-                    assert_eq!(is_cut(&error), cut, "{error:?}");
-                },
-            }
-        }
     }
 }

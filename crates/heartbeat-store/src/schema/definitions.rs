@@ -77,6 +77,9 @@ pub(super) fn event_cursors(d: &Dialect) -> String {
     )
 }
 
+/// Of the file that is read now, what stands before this place may have been stored before.
+pub(super) const CURSORS_ADDED: &[(&str, &str)] = &[("repeats_until", "BIGINT NOT NULL DEFAULT 0")];
+
 /// `at` is by our clock, `station_at` by the station's.
 pub(super) fn host_changes(d: &Dialect) -> String {
     format!(

@@ -43,6 +43,7 @@ fn small(keep: Keep) -> RecorderSettings {
     RecorderSettings {
         keep,
         batch_rows: 4,
+        backlog_rows: 4,
         batch_wait: Duration::ZERO,
         queue: 6,
         queue_bytes: 1 << 20,

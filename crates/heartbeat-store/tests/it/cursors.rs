@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use heartbeat_store::{EventsKept, HeartbeatStore, Recorder};
+use heartbeat_store::{EventsKept, HeartbeatStore, Keep, Recorder};
 use labstation_commands::{EventCursor, Resync};
 use serde_json::Value;
 use store_support::{Database, each_backend};
 use tokio::sync::Mutex;
 
-use crate::polls::{at_once, document, host, line, minute, read, record_all, with_events};
+use crate::polls::{at_once, batches_of, document, host, line, minute, read, record_all, with_events};
 use crate::{a_store, count, rows};
 
 async fn cursor(store: &HeartbeatStore) -> Option<EventCursor> {
@@ -134,7 +134,8 @@ each_backend! {
         let (_, _) = poll(&recorder, &lines(30..31), from, 4).await;
         let all = users(test.database()).await;
         assert_eq!(all.len(), 11);
-        assert_eq!(recorder.figures().resyncs, 3);
+        // What stands where old events stood is compared as well.
+        assert_eq!(recorder.figures().resyncs, 4);
         task.close(Duration::from_secs(20)).await;
     }
 
@@ -147,6 +148,78 @@ each_backend! {
         let (events, _) = poll(&recorder, &file, None, 1).await;
         assert!(matches!(events, EventsKept::Stored { new: 2, .. }), "{events:?}");
         assert_eq!(users(test.database()).await.len(), 3);
+        task.close(Duration::from_secs(20)).await;
+    }
+
+    async fn what_of_a_replaced_file_may_be_stored_is_known_to_whoever_reads_on(test) {
+        let store = a_store(&test).await;
+        let all: Vec<u8> = (0..40).flat_map(|n| line(n).into_bytes()).collect();
+        let (recorder, task) = Recorder::start(store.clone(), at_once());
+        let (_, from) = poll(&recorder, &all, None, 0).await;
+        // Another file, from a backup, that has them all behind a new line; its first piece is read by the one, and the
+        // rest, after that one was killed, by another.
+        let other = [line(50).into_bytes(), all[..all.len() - line(39).len()].to_vec()].concat();
+        let place = from.unwrap().in_other_file(None, other.len() as u64);
+        let piece = labstation_commands::Piece { at: 0, bytes: &other[..other.len() / 2], is_end: false };
+        let batch = labstation_commands::EventBatch {
+            from,
+            resync: Some(Resync::Replaced),
+            ..place.advance(piece).unwrap()
+        };
+        let report = with_events(host(1), minute(1), &document(minute(1), true), Some(batch));
+        record_all(&recorder, vec![report]).await;
+        task.close(Duration::from_secs(20)).await;
+        let (recorder, task) = Recorder::start(HeartbeatStore::new(test.reopen().await), at_once());
+        let from = cursor(&store).await;
+        assert_eq!(from.unwrap().repeats_until, all.len() as u64);
+        let (events, from) = poll(&recorder, &other, from, 2).await;
+        assert!(matches!(events, EventsKept::Stored { new: 0, .. }), "{events:?}");
+        assert_eq!((from.unwrap().offset, from.unwrap().repeats_until), (other.len() as u64, 0));
+        assert_eq!(users(test.database()).await.len(), 41);
+        task.close(Duration::from_secs(20)).await;
+    }
+
+    async fn what_was_read_from_a_place_the_first_time_is_not_stored_the_second_time(test) {
+        let store = a_store(&test).await;
+        let (recorder, task) = Recorder::start(store.clone(), at_once());
+        let (_, start) = poll(&recorder, b"", None, 0).await;
+        // One reader is slow to hand over what it has read.
+        let slow = read(line(0).as_bytes(), start);
+        let (_, from) = poll(&recorder, line(0).as_bytes(), start, 1).await;
+        // The file is emptied: again it is read from its head on.
+        let (_, from) = poll(&recorder, b"", from, 2).await;
+        assert_eq!(from.unwrap().offset, 0);
+        let report = with_events(host(1), minute(3), &document(minute(3), true), Some(slow));
+        let events = record_all(&recorder, vec![report]).await.remove(0).events;
+        assert_eq!(events, EventsKept::Stale { cursor: from });
+        assert_eq!(users(test.database()).await.len(), 1);
+        task.close(Duration::from_secs(20)).await;
+    }
+
+    async fn reports_of_one_batch_that_are_compared_know_of_each_other(test) {
+        let store = a_store(&test).await;
+        let lines = |range: std::ops::Range<usize>| -> Vec<u8> { range.flat_map(|n| line(n).into_bytes()).collect() };
+        let (recorder, task) = Recorder::start(store.clone(), at_once());
+        let (_, from) = poll(&recorder, &lines(0..4), None, 0).await;
+        task.close(Duration::from_secs(20)).await;
+        // Both halves of another file with the same events and two new ones are stored together.
+        let other = [lines(8..9), lines(0..4), lines(9..10)].concat();
+        let half = line(8).len() + 2 * line(0).len();
+        let place = from.unwrap().in_other_file(None, other.len() as u64);
+        let piece = |bytes| labstation_commands::Piece { at: 0, bytes, is_end: true };
+        let first = labstation_commands::EventBatch {
+            from,
+            resync: Some(Resync::Replaced),
+            ..place.advance(piece(&other[..half])).unwrap()
+        };
+        let second = first.to.advance(piece(&other)).unwrap();
+        assert_eq!((first.events.len(), second.events.len(), second.resync), (3, 3, Some(Resync::Replaced)));
+        let (recorder, task) = Recorder::start(store.clone(), batches_of(2, Keep::Every));
+        let reports = [first, second].map(|batch| with_events(host(1), minute(1), &document(minute(1), true), Some(batch)));
+        let kept = record_all(&recorder, reports.into()).await;
+        let new = |kept: &EventsKept| match kept { EventsKept::Stored { new, .. } => Some(*new), _ => None };
+        assert_eq!((new(&kept[0].events), new(&kept[1].events)), (Some(1), Some(1)), "{kept:?}");
+        assert_eq!(users(test.database()).await.len(), 6);
         task.close(Duration::from_secs(20)).await;
     }
 }

@@ -6,6 +6,7 @@
 
 mod away;
 mod batches;
+mod clocks;
 mod cursors;
 mod events;
 mod heartbeats;
@@ -13,6 +14,7 @@ mod history;
 mod poison;
 mod polls;
 mod relay;
+mod rereads;
 mod retention;
 mod rows;
 mod schema;

@@ -5,7 +5,9 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use heartbeat_store::{Heard, HostRecord, Keep, PollOutcome, PollReport, Recorder, RecorderSettings};
 use lab_model::HostName;
-use labstation_commands::{EventBatch, EventCursor, Piece, Resync, parse_heartbeat};
+use labstation_commands::{
+    EventBatch, EventCursor, EventReading, EventsAnswer, EventsStep, Piece, parse_heartbeat,
+};
 use serde_json::{Value, json};
 
 use crate::at;
@@ -74,24 +76,43 @@ pub(crate) fn failed(number: usize, observed_at: DateTime<Utc>) -> PollReport {
     }
 }
 
-/// What is read of a file that has these bytes now, from a cursor on; from its beginning where the cursor no longer fits.
+/// What is read of a file that has these bytes now, from a cursor on.
 pub(crate) fn read(file: &[u8], from: Option<EventCursor>) -> EventBatch {
-    let piece = Piece {
-        at: 0,
-        bytes: file,
-        is_end: true,
+    let long_ago = at("1970-01-02T00:00:00Z");
+    let mut reading = match from {
+        Some(from) => EventReading::after(from),
+        None => EventReading::first_sight(Some(long_ago)),
     };
-    let (begin, resync) = match from.map(|from| from.advance(piece)) {
-        Some(Ok(batch)) => return batch,
-        Some(Err(why)) => (from.and_then(|from| from.find_again(piece)), Some(why)),
-        None => (None, None::<Resync>),
-    };
-    let batch = begin.unwrap_or(EventCursor::START).advance(piece).unwrap();
-    EventBatch {
-        from,
-        resync,
-        ..batch
+    read_on(&mut reading, Some(file), usize::MAX).unwrap().unwrap()
+}
+
+/// Answers so many questions of a reading; `None` when it has more of them, else what it came to.
+pub(crate) fn read_on(
+    reading: &mut EventReading,
+    file: Option<&[u8]>,
+    answers: usize,
+) -> Option<Option<EventBatch>> {
+    for _ in 0..answers {
+        let step = reading.next_step();
+        let answer = match (&step, file) {
+            (EventsStep::Done(batch), _) => return Some(batch.clone()),
+            (_, None) => EventsAnswer::Missing,
+            (EventsStep::Length, Some(file)) => EventsAnswer::Length(file.len() as u64),
+            (EventsStep::Part { at, length }, Some(file)) => {
+                match file.get(usize::try_from(*at).unwrap()..) {
+                    None => EventsAnswer::PastEnd,
+                    Some(rest) => EventsAnswer::Part(Piece {
+                        at: *at,
+                        bytes: &rest[..rest.len().min(usize::try_from(*length).unwrap())],
+                        // As curl tells it.
+                        is_end: (rest.len() as u64) < *length,
+                    }),
+                }
+            }
+        };
+        reading.answer(answer);
     }
+    None
 }
 
 pub(crate) fn line(number: usize) -> String {
@@ -107,6 +128,7 @@ pub(crate) fn batches_of(rows: usize, keep: Keep) -> RecorderSettings {
     RecorderSettings {
         keep,
         batch_rows: rows,
+        backlog_rows: rows,
         batch_wait: Duration::from_secs(20),
         ..RecorderSettings::default()
     }

@@ -103,17 +103,17 @@ impl State<'_> {
     }
 
     fn look_at_heartbeat(&mut self, path: &str) {
+        self.missed += 1;
         let Some((bytes, stamp)) = file(self.call, path) else {
-            self.missed += 1;
             if self.missed == MISSED_BEFORE_TOLD {
                 self.say('M', 0, 0, &[]);
             }
             return;
         };
+        self.missed = 0;
         if self.heartbeat.replace(stamp) == Some(stamp) {
             return;
         }
-        self.missed = 0;
         let length = bytes.len();
         if length > LONGEST_HEARTBEAT {
             self.say('L', 0, length, &[]);

@@ -100,7 +100,7 @@ async fn a_broadcast_reaches_the_host_with_its_mac() {
 #[tokio::test]
 async fn an_open_port_first_resets_then_is_unavailable_then_serves_an_old_heartbeat() {
     let mut spec = asleep("a");
-    spec.boot.ready_after_port = Duration::from_secs(3)..Duration::from_millis(3001);
+    spec.boot.ready_after_port = Duration::from_secs(9)..Duration::from_millis(9001);
     let (_farm, host) = start(spec).await;
     host.power_on();
     assert!(host.wait_for(PowerState::Opening, LIMIT).await);

@@ -102,7 +102,8 @@ async fn an_unknown_shell_or_command_is_answered_by_its_fault() {
 #[tokio::test]
 async fn a_silent_command_is_a_timeout_and_then_goes_on() {
     let mut spec = plain("a");
-    spec.station.durations.prepare = Duration::from_millis(600);
+    // The first request must find it at work.
+    spec.station.durations.prepare = Duration::from_secs(4);
     let (_farm, host) = start(spec).await;
     let mut client = Client::connect(&host).await.unwrap();
     let shell = client.create().await;
@@ -404,7 +405,8 @@ async fn a_scheme_that_is_not_offered_is_not_taken() {
 #[tokio::test]
 async fn an_idle_connection_is_closed_and_its_shell_stays() {
     let mut spec = plain("a");
-    spec.idle_close = Duration::from_millis(200);
+    // Not between the requests of this test.
+    spec.idle_close = Duration::from_secs(4);
     let (_farm, host) = start(spec).await;
     let mut client = Client::connect(&host).await.unwrap();
     let shell = client.create().await;

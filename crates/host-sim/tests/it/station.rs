@@ -211,7 +211,7 @@ async fn the_heartbeat_is_rewritten_at_its_interval() {
     let host = &farm.hosts()[0];
     let mut station = Station::of(host).await;
     host.local_mode(true);
-    let shown = tokio::time::timeout(Duration::from_secs(10), async {
+    let shown = tokio::time::timeout(Duration::from_secs(60), async {
         while station.heartbeat().await["status"]["localModeEnabled"] != true {}
     });
     shown.await.unwrap();

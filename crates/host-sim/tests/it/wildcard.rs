@@ -202,6 +202,6 @@ async fn effects_beyond_the_limit_are_forgotten_oldest_first() {
     host.log_on("third");
     assert_eq!(host.effects().len(), 2);
     host.power_off();
-    assert!(host.wait_for(PowerState::Off, Duration::from_secs(10)).await);
+    assert!(host.wait_for(PowerState::Off, Duration::from_secs(60)).await);
     farm.stop().await;
 }

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use super::*;
 
 /// Small, so that every border is met often.
-const SMALL: Limits = Limits { line: 64, anchor: 24 };
+const SMALL: Limits = Limits { line: 64, anchor: 64 };
 
 #[derive(Debug, Clone, Copy)]
 enum Written {
@@ -32,7 +32,7 @@ impl Written {
         match self {
             Self::Utf16(_) => Limits {
                 line: 128,
-                anchor: 48,
+                anchor: 128,
             },
             _ => SMALL,
         }
@@ -174,7 +174,8 @@ impl Model {
         let batch = advanced.unwrap_or_else(|_| {
             self.resyncs += 1;
             let whole = self.piece(0, usize::MAX).unwrap();
-            let place = self.cursor.find_again(whole).unwrap_or(EventCursor::START);
+            let found = self.cursor.find_again(whole);
+            let place = self.cursor.in_other_file(found, self.file.len() as u64);
             place
                 .advance_within(self.piece(place.read_from(), piece).unwrap(), limits)
                 .unwrap()
@@ -284,7 +285,7 @@ proptest! {
         let all = [bytes.clone(), more].concat();
         let again = batch.to.advance_within(piece(0, &all), SMALL);
         prop_assert!(again.is_ok_and(|again| again.to.offset >= batch.to.offset));
-        let strange = EventCursor { offset: at, anchor: Some(Anchor { length, digest: [7; 16] }) };
+        let strange = EventCursor { offset: at, anchor: Some(Anchor { length, digest: [7; 16] }), ..EventCursor::START };
         let _ = (strange.advance(piece(at, &bytes)), strange.find_again(piece(at, &bytes)));
         let sight = EventCursor::first_sight(piece(at * 2, &bytes), None);
         prop_assert!(sight.cursor.offset <= at * 2 + bytes.len() as u64);
@@ -389,8 +390,10 @@ fn first_sight_begins_behind_the_last_line_or_so_far_back_as_was_wanted() {
     assert!(!sight.is_whole, "there may be earlier ones");
     for empty in ["", "\u{feff}", "{\"torn"] {
         assert_eq!(
-            EventCursor::first_sight(whole(empty.as_bytes()), None).cursor,
-            EventCursor::START
+            EventCursor::first_sight(whole(empty.as_bytes()), None)
+                .cursor
+                .offset,
+            0
         );
     }
 }
@@ -403,6 +406,102 @@ fn a_file_of_blank_lines_is_searched_in_bounded_time() {
             length: 4_096,
             digest: [1; 16],
         }),
+        ..EventCursor::START
     };
     assert_eq!(cursor.find_again(whole(&vec![b'\n'; 1 << 20])), None);
+}
+
+/// An event whose line is long, and differs from the next one at its beginning alone.
+fn long_event(number: usize) -> String {
+    format!("{{\"n\":{number},\"message\":\"{}\"}}\n", "x".repeat(5_000))
+}
+
+#[test]
+fn another_file_whose_long_lines_end_alike_is_not_taken_for_the_same() {
+    let lines = |range: std::ops::Range<usize>| range.map(long_event).collect::<String>();
+    let cursor = EventCursor::START
+        .advance(whole(lines(1..4).as_bytes()))
+        .unwrap()
+        .to;
+    let other = lines(4..8);
+    assert_eq!(
+        cursor.advance(whole(other.as_bytes())).unwrap_err(),
+        Resync::Replaced
+    );
+    assert_eq!(cursor.find_again(whole(other.as_bytes())), None);
+    let trimmed = lines(3..6);
+    let found = cursor.find_again(whole(trimmed.as_bytes())).unwrap();
+    assert_eq!(found.advance(whole(trimmed.as_bytes())).unwrap().events.len(), 2);
+}
+
+#[test]
+fn another_file_that_ends_with_the_same_line_without_an_event_is_not_taken_for_the_same() {
+    let cursor = EventCursor::START
+        .advance(whole(b"{\"n\":1}\n----\n"))
+        .unwrap()
+        .to;
+    let other = b"{\"n\":2}\n----\n{\"n\":3}\n";
+    assert_eq!(cursor.advance(whole(other)).unwrap_err(), Resync::Replaced);
+    assert_eq!(cursor.find_again(whole(other)), None);
+}
+
+#[test]
+fn a_long_line_is_found_again_among_many_short_ones() {
+    let cursor = EventCursor::START
+        .advance(whole(long_event(1).as_bytes()))
+        .unwrap()
+        .to;
+    let short = |number: usize| format!("{{\"n\":{number}}}\n");
+    let mut other: String = (100..20_000).map(short).collect();
+    other.push_str(&long_event(1));
+    other.push_str(&short(2));
+    let found = cursor
+        .find_again(whole(other.as_bytes()))
+        .expect("within the bound of the search");
+    assert_eq!(
+        found.advance(whole(other.as_bytes())).unwrap().events[0].raw["n"],
+        2
+    );
+}
+
+#[test]
+fn the_end_of_a_long_line_that_an_older_version_kept_is_accepted_in_its_place_only() {
+    let text = long_event(1) + &long_event(2);
+    let older = EventCursor {
+        offset: text.len() as u64,
+        anchor: Some(Anchor::of(&text.as_bytes()[text.len() - 4_096..])),
+        ..EventCursor::START
+    };
+    assert!(older.advance(whole(text.as_bytes())).is_ok());
+    let trimmed = long_event(2) + &long_event(3);
+    assert_eq!(
+        older.find_again(whole(trimmed.as_bytes())),
+        None,
+        "other lines end alike"
+    );
+}
+
+#[test]
+fn what_of_another_file_may_have_been_read_is_known_until_it_is_passed() {
+    let cursor = EventCursor::START
+        .advance(whole(b"{\"n\":1}\n{\"n\":2}\n"))
+        .unwrap()
+        .to;
+    assert_eq!((cursor.repeats_until, cursor.step), (0, 1));
+    // It is still being written: as much as was consumed may come again.
+    let place = cursor.in_other_file(None, 8);
+    assert_eq!((place.offset, place.repeats_until, place.step), (0, 16, 2));
+    let batch = place.advance(whole(b"{\"n\":1}\n")).unwrap();
+    assert_eq!(
+        (batch.resync, batch.to.repeats_until),
+        (Some(Resync::Replaced), 16)
+    );
+    let batch = batch.to.advance(whole(b"{\"n\":1}\n{\"n\":2}\n")).unwrap();
+    assert_eq!(
+        (batch.resync, batch.to.repeats_until, batch.to.step),
+        (Some(Resync::Replaced), 0, 4)
+    );
+    let found = cursor.find_again(whole(b"{\"n\":2}\n{\"n\":3}\n"));
+    assert_eq!(cursor.in_other_file(found, 16).repeats_until, 16);
+    assert_eq!(place.in_other_file(None, u64::MAX).repeats_until, i64::MAX as u64);
 }

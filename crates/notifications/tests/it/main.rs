@@ -20,6 +20,7 @@ use reservation_engine::Reason;
 use sea_orm::{ConnectionTrait as _, QueryResult};
 use store_support::Database;
 use store_support::test_support::TestDatabase;
+use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use receiver::Receiver;
@@ -84,6 +85,11 @@ fn run_sender(outbox: Outbox, settings: &NotificationSettings) -> DropGuard {
     let sender = Sender::new(outbox, settings, clock()).unwrap();
     tokio::spawn(sender.run(stop.clone()));
     stop.drop_guard()
+}
+
+/// How many requests a receiver that hangs can have got since then: four, and four more whenever these were given up.
+fn at_most(since: Instant) -> usize {
+    4 * (1 + usize::try_from(since.elapsed().as_secs() / notifications::DELIVERY_TIMEOUT.as_secs()).unwrap())
 }
 
 async fn rows(db: &Database, sql: &str) -> Vec<QueryResult> {

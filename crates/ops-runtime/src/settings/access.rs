@@ -40,6 +40,8 @@ pub struct LimitSettings {
     pub body_timeout: Duration,
     /// Bytes of the longest body.
     pub body_max: usize,
+    /// How long the answer to a question may take.
+    pub read_timeout: Duration,
     /// Most state-changing operations at the same time.
     pub operations: usize,
     /// Most calls a minute by one token; 0 means any number.
@@ -130,6 +132,7 @@ fn limits(source: &mut Source) -> LimitSettings {
         },
         body_timeout: seconds(source, "OPS_HTTP_BODY_TIMEOUT", 1..=300, 10),
         body_max: count(source, "OPS_HTTP_MAX_BODY_BYTES", 1024..=1_048_576, 65_536),
+        read_timeout: seconds(source, "OPS_HTTP_ANSWER_TIMEOUT", 1..=30, 5),
         operations: count(source, "OPS_MAX_OPERATIONS", 1..=10_000, 256),
         calls_per_minute: small(source.number("OPS_RATE_PER_MINUTE", 0..=10_000_000, 60_000)),
         streams: count(source, "OPS_MAX_STREAMS", 1..=50_000, 2500),

@@ -73,6 +73,8 @@ pub struct Settings {
     pub secrets_key: Option<KeyRing>,
     /// Folder of the embedded database.
     pub data_dir: PathBuf,
+    /// Whether somebody chose that folder; else it is one below the working folder.
+    pub data_dir_is_given: bool,
     /// Most database connections of this process.
     pub database_connections: u32,
     /// Under which name hosts are claimed.
@@ -237,6 +239,7 @@ fn read_all(source: &mut Source) -> Settings {
             .non_empty("OPS_DATA_DIR")
             .unwrap_or_else(|| "ops-data".into())
             .into(),
+        data_dir_is_given: source.non_empty("OPS_DATA_DIR").is_some(),
         database_connections: small(source.number("OPS_DB_MAX_CONNECTIONS", 1..=1000, 10)),
         worker_name: worker_name(source),
         log_filter: log_filter(source),

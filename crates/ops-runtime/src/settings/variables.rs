@@ -88,6 +88,11 @@ pub const VARIABLES: &[Variable] = &[
         "seconds after which a connection is closed whose caller does not read the answer",
     ),
     variable(
+        "OPS_HTTP_ANSWER_TIMEOUT",
+        "5",
+        "seconds in which a question (GET) is answered; one for which the database takes longer gets 503",
+    ),
+    variable(
         "OPS_HTTP_MAX_CONNECTIONS",
         "4096",
         "most open connections; further callers wait until one is closed",

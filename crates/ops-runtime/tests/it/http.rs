@@ -27,16 +27,32 @@ struct Serving {
     ended: JoinHandle<()>,
 }
 
-/// Answers `path` as its own peer, `/much` with more than any socket buffers, `/wait` once `go` says so.
-async fn serve(limits: HttpLimits, go: Arc<Notify>) -> Serving {
+/// What a caller of `/wait` waits for.
+#[derive(Default)]
+struct Gate {
+    /// The call is in hand.
+    here: Notify,
+    /// It may be answered.
+    go: Notify,
+}
+
+/// An address that no other test uses: when its port is free, nobody else takes it.
+fn own_address() -> SocketAddr {
+    let [.., third, high, low] = std::process::id().to_be_bytes();
+    SocketAddr::from(([127, 64 + third % 64, high, low], 0))
+}
+
+/// Answers `path` as its own peer, `/much` with more than any socket buffers, `/wait` once the gate is open.
+async fn serve(limits: HttpLimits, gate: Arc<Gate>) -> Serving {
     let service = service_fn(move |request: Request<Incoming>| {
-        let go = Arc::clone(&go);
+        let gate = Arc::clone(&gate);
         async move {
             let Peer(peer) = request.extensions().get::<Peer>().copied().unwrap();
             let body = match request.uri().path() {
                 "/much" => Bytes::from(vec![b'x'; 64 * 1024 * 1024]),
                 "/wait" => {
-                    go.notified().await;
+                    gate.here.notify_one();
+                    gate.go.notified().await;
                     Bytes::from("waited")
                 }
                 _ => Bytes::from(peer.to_string()),
@@ -44,7 +60,7 @@ async fn serve(limits: HttpLimits, go: Arc<Notify>) -> Serving {
             Ok::<_, Infallible>(Response::new(Full::new(body)))
         }
     });
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let listener = TcpListener::bind(own_address()).await.unwrap();
     let address = listener.local_addr().unwrap();
     let stop = CancellationToken::new();
     let server = Server {
@@ -103,13 +119,12 @@ async fn a_caller_who_does_not_read_its_answer_gives_its_place_back() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn calls_under_way_end_before_it_stops_and_idle_connections_are_closed() {
-    let go = Arc::new(Notify::new());
-    let serving = serve(HttpLimits::default(), Arc::clone(&go)).await;
+    let gate = Arc::new(Gate::default());
+    let serving = serve(HttpLimits::default(), Arc::clone(&gate)).await;
     let mut idle = ask(serving.address, ASK).await;
     sees(&mut idle, "200 OK").await;
     let mut waiting = ask(serving.address, b"GET /wait HTTP/1.1\r\nhost: localhost\r\n\r\n").await;
-    // The server has it in hand once a later call on another connection was answered.
-    sees(&mut ask(serving.address, ASK).await, "200 OK").await;
+    tokio::time::timeout(LIMIT, gate.here.notified()).await.unwrap();
     serving.stop.cancel();
     let mut rest = Vec::new();
     tokio::time::timeout(LIMIT, idle.read_to_end(&mut rest))
@@ -117,7 +132,7 @@ async fn calls_under_way_end_before_it_stops_and_idle_connections_are_closed() {
         .unwrap()
         .unwrap();
     assert!(!serving.ended.is_finished(), "one call is under way");
-    go.notify_one();
+    gate.go.notify_one();
     sees(&mut waiting, "waited").await;
     tokio::time::timeout(LIMIT, serving.ended).await.unwrap().unwrap();
     assert!(TcpStream::connect(serving.address).await.is_err());

@@ -178,9 +178,25 @@ impl LastFailure {
                 failed_at,
                 ..
             } => (Some(*step), *failed, reason, *failed_at, false),
-            State::NeedsAttention { step, at, reason } => (*step, 0, reason, Some(*at), true),
+            State::NeedsAttention {
+                step,
+                at,
+                reason,
+                tries,
+            } => (*step, *tries, reason, Some(*at), true),
+            State::Running {
+                attempt,
+                last: Some(last),
+                ..
+            } => (
+                Some(last.step),
+                attempt.saturating_sub(1),
+                &last.reason,
+                Some(last.at),
+                false,
+            ),
             State::Pending { .. }
-            | State::Running { .. }
+            | State::Running { last: None, .. }
             | State::Checking { .. }
             | State::Done { .. }
             | State::Foreign { .. } => return None,

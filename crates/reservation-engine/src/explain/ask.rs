@@ -4,14 +4,16 @@ use std::time::Duration;
 
 use lab_model::{HostName, ReservationId};
 
+use super::Wait;
 use super::answer::{Explanation, HostExplanation};
-use super::say::{Scene, explain, explain_host};
+use super::say::{Scene, explain, explain_host, under_way};
 use crate::engine::{Engine, HostMap, Inner};
 use crate::instant::later;
 use crate::lead::Lead;
 use crate::operation::{Operation, OperationKind};
 use crate::plan::{HostFacts, Placed, Placement, place, presence, stand_in};
 use crate::ports::{ClaimInfo, Station, Store, StoreError, Timings, WorkItem};
+use crate::state::State;
 
 /// How far ahead the reservations of a host are shown.
 const HOST_VIEW: Duration = Duration::from_hours(24);
@@ -51,6 +53,26 @@ impl<S: Store, T: Station> Engine<S, T> {
         let (claim, lead) = self.look_up(&host, &mut placed).await?;
         let scene = self.scene(&host, &placed, claim.as_ref(), lead);
         Ok(Some(explain(&scene, &item)))
+    }
+
+    /// Says which step is under way for a reservation at this moment, since when and by whom, and why the try before
+    /// failed; `None` when none is. It reads the one reservation only, so it may be asked often.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store cannot be read.
+    ///
+    /// # Cancel safety
+    /// Cancel safe.
+    pub async fn under_way(&self, id: &ReservationId) -> Result<Option<Wait>, StoreError> {
+        let store = &self.inner.store;
+        let found = store.find_work(std::slice::from_ref(id)).await?;
+        let Some(operation) = found.into_iter().find_map(begun) else {
+            return Ok(None);
+        };
+        let claim = store.find_claim(&operation.host).await?;
+        Ok(claim
+            .and_then(|claim| under_way(&operation, &claim))
+            .map(|(_, wait)| wait))
     }
 
     /// Says what happens next on a host, for whom, who acts on it now, and what each of its reservations of the next
@@ -140,6 +162,13 @@ impl<S: Store, T: Station> Engine<S, T> {
             lead,
         }
     }
+}
+
+/// The operation with a step that is under way, or was when somebody died.
+fn begun(item: WorkItem) -> Option<Operation> {
+    let is_begun = |state: &State| matches!(state, State::Running { .. } | State::Checking { .. });
+    let mut operations = item.end.into_iter().chain(item.start);
+    operations.find(|operation| is_begun(&operation.state))
 }
 
 impl<S: Store, T: Station> Inner<S, T> {

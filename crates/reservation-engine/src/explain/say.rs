@@ -7,9 +7,10 @@ use super::answer::{
     ClaimView, Explanation, HostExplanation, LastFailure, LeadView, Next, NextStep, OperationView,
 };
 use super::{Wait, WaitCode, shown};
+use crate::flow::operation_of;
 use crate::lead::Lead;
 use crate::maintenance::Maintenance;
-use crate::operation::{Operation, Step};
+use crate::operation::{Operation, OperationKind, Step};
 use crate::plan::{Act, Need, Placed, Presence, outlook, plan_host};
 use crate::ports::{ClaimInfo, WorkItem};
 use crate::reservation::ReservationStatus;
@@ -122,7 +123,10 @@ fn next_of(scene: &Scene<'_>, item: &WorkItem) -> (Option<Next>, Option<Wait>) {
                 what: step_of(&decision.act),
                 at: Some(at),
             };
-            // Due, and somebody has the host: as a rule, that is the flow that is doing it.
+            if let Some(doing) = doing(scene, item, decision.kind) {
+                return doing;
+            }
+            // Due, and somebody has the host for something else.
             let busy = |claim: &ClaimInfo| {
                 let detail = format!("{} is at work on the host", claim.holder);
                 Wait::open(WaitCode::HostBusy, detail)
@@ -131,6 +135,9 @@ fn next_of(scene: &Scene<'_>, item: &WorkItem) -> (Option<Next>, Option<Wait>) {
             (Some(next), wait)
         }
         Need::Wait(wait) => {
+            if let Some(told) = maintained(scene, item, &wait) {
+                return told;
+            }
             let next = Next {
                 what: after(&wait, item),
                 at: wait.until,
@@ -138,6 +145,99 @@ fn next_of(scene: &Scene<'_>, item: &WorkItem) -> (Option<Next>, Option<Wait>) {
             (Some(next), Some(wait))
         }
     }
+}
+
+/// What is being done for a reservation at this moment, if anything is.
+fn doing(scene: &Scene<'_>, item: &WorkItem, kind: OperationKind) -> Option<(Option<Next>, Option<Wait>)> {
+    let (next, wait) = under_way(operation_of(item, kind)?, scene.claim?)?;
+    Some((Some(next), Some(wait)))
+}
+
+/// A step whose intent is written and whose outcome is not, while somebody holds the host.
+pub(super) fn under_way(operation: &Operation, claim: &ClaimInfo) -> Option<(Next, Wait)> {
+    let (what, mut detail, since) = match &operation.state {
+        State::Running {
+            step, attempt, since, ..
+        } => {
+            let detail = format!(
+                "{}, attempt {attempt}, since {}",
+                doing_word(*step),
+                shown(*since)
+            );
+            ((*step).into(), detail, *since)
+        }
+        State::Checking { step, since, .. } => {
+            let detail = format!(
+                "looking at the host, because nobody knows whether the {} of {} took effect",
+                step.as_str(),
+                shown(*since)
+            );
+            (NextStep::Check, detail, *since)
+        }
+        _ => return None,
+    };
+    detail = format!("{detail}, by {}", claim.holder);
+    if let State::Running { last: Some(last), .. } = &operation.state {
+        detail = format!("{detail}; the last answer was: {}", last.reason);
+    }
+    let next = Next {
+        what,
+        at: Some(since),
+    };
+    Some((next, Wait::open(WaitCode::UnderWay, detail)))
+}
+
+fn doing_word(step: Step) -> &'static str {
+    match step {
+        Step::Wake => "waking",
+        Step::Prepare => "preparing",
+        Step::Activate => "making it ACTIVE",
+        Step::Release => "releasing",
+        Step::Power => "taking the host down",
+        Step::Complete => "making it COMPLETED",
+    }
+}
+
+/// What comes of a start that waits for its instant or for the engineer, if he stays beyond that instant: the wake comes
+/// when he is done, and never if that is after the end.
+fn maintained(scene: &Scene<'_>, item: &WorkItem, wait: &Wait) -> Option<(Option<Next>, Option<Wait>)> {
+    let reservation = &item.reservation;
+    let starts = reservation.status == ReservationStatus::Confirmed;
+    // Where another host is free, it goes there when it is due.
+    let leaves = scene.placed.facts.spares.contains_key(&reservation.id);
+    let waits = match wait.code {
+        WaitCode::Maintenance => true,
+        WaitCode::NotDue => !leaves,
+        _ => false,
+    };
+    let maintenance = scene.maintenance().filter(|_| starts && waits)?;
+    if let (WaitCode::NotDue, Some(until)) = (wait.code, maintenance.until)
+        && wait.until.is_some_and(|due_at| until <= due_at)
+    {
+        return None;
+    }
+    let ends_at = reservation.ends_at;
+    let (what, at) = match maintenance.until {
+        Some(until) if until < ends_at => {
+            let next = Next {
+                what: own_step(item),
+                at: Some(until),
+            };
+            return Some((Some(next), Some(maintenance.wait())));
+        }
+        Some(_) => (NextStep::Close, Some(ends_at)),
+        None => (own_step(item), None),
+    };
+    let detail = format!(
+        "{maintenance}; it will be missed unless the maintenance ends before {}",
+        shown(ends_at)
+    );
+    let wait = Wait {
+        code: WaitCode::Maintenance,
+        detail,
+        until: at,
+    };
+    Some((Some(Next { what, at }), Some(wait)))
 }
 
 fn due_at(act: &Act) -> Option<DateTime<Utc>> {
@@ -201,6 +301,8 @@ fn own_step(item: &WorkItem) -> NextStep {
 
 fn summary(explanation: &Explanation) -> String {
     let mut line = match (&explanation.next, &explanation.wait) {
+        // That is not what comes next, but what goes on.
+        (Some(_), Some(wait)) if wait.code == WaitCode::UnderWay && is_begun(explanation) => wait.to_string(),
         (Some(next), Some(wait)) => format!("next: {}; {wait}", next.what.as_str()),
         (Some(next), None) => match next.at {
             Some(at) => format!("next: {}, due since {}", next.what.as_str(), shown(at)),
@@ -218,6 +320,12 @@ fn summary(explanation: &Explanation) -> String {
         line = format!("{line}; last failure: {} ({})", failure.detail, failure.code);
     }
     line
+}
+
+/// Whether one of its steps is under way, or was when somebody died.
+fn is_begun(explanation: &Explanation) -> bool {
+    let mut states = explanation.operations.iter().map(|operation| operation.state);
+    states.any(|state| matches!(state, "running" | "checking"))
 }
 
 fn nothing(explanation: &Explanation) -> String {

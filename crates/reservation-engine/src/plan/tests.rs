@@ -87,6 +87,7 @@ fn attention(minutes: i64) -> State {
         step: Some(Step::Prepare),
         at: at(minutes),
         reason: Reason::new("broken", "it broke"),
+        tries: 0,
     }
 }
 
@@ -119,6 +120,7 @@ fn running(step: Step, since: i64) -> State {
         step,
         attempt: 1,
         since: at(since),
+        last: None,
     }
 }
 
@@ -214,6 +216,7 @@ fn one_that_was_called_off_and_confirmed_again_is_started_once_more_when_its_end
         step: Step::Release,
         attempt: 1,
         since: at(-1),
+        last: None,
     });
     assert_eq!(acts(0, &[under_way]), "a end check");
     // Handed over once: it was served.

@@ -16,6 +16,7 @@ fn running(step: Step, attempt: u32) -> State {
         step,
         attempt,
         since: at(0),
+        last: None,
     }
 }
 
@@ -38,10 +39,29 @@ fn each_legal_move_leads_where_the_table_says() {
         since: at(0),
     };
     let begin = |step| Event::Begin { step, at: at(0) };
-    let gave_up = State::NeedsAttention {
+    let gave_up = |tries| State::NeedsAttention {
         step: Some(Step::Prepare),
         at: at(1),
         reason: reason(),
+        tries,
+    };
+    let begun_after = |failed: Step, state: State| {
+        let State::Running {
+            step, attempt, since, ..
+        } = state
+        else {
+            unreachable!("{state:?}")
+        };
+        State::Running {
+            step,
+            attempt,
+            since,
+            last: Some(FailedTry {
+                step: failed,
+                reason: reason(),
+                at: at(1),
+            }),
+        }
     };
     let table = [
         (
@@ -60,12 +80,12 @@ fn each_legal_move_leads_where_the_table_says() {
         (
             waiting(Step::Prepare, 2, None),
             begin(Step::Wake),
-            running(Step::Wake, 3),
+            begun_after(Step::Prepare, running(Step::Wake, 3)),
         ),
         (
             waiting(Step::Release, 1, Some(at(0))),
             begin(Step::Complete),
-            running(Step::Complete, 2),
+            begun_after(Step::Release, running(Step::Complete, 2)),
         ),
         (running(Step::Wake, 1), begin(Step::Wake), running(Step::Wake, 2)),
         (
@@ -108,7 +128,7 @@ fn each_legal_move_leads_where_the_table_says() {
                 retry_at: None,
                 at: at(1),
             },
-            gave_up.clone(),
+            gave_up(2),
         ),
         (running(Step::Prepare, 2), Event::EffectUnknown, checking(2)),
         (
@@ -147,7 +167,7 @@ fn each_legal_move_leads_where_the_table_says() {
                 retry_at: None,
                 at: at(1),
             },
-            gave_up.clone(),
+            gave_up(2),
         ),
         (
             waiting(Step::Prepare, 2, Some(at(0))),
@@ -200,7 +220,7 @@ fn each_legal_move_leads_where_the_table_says() {
                 reason: reason(),
                 at: at(1),
             },
-            gave_up,
+            gave_up(1),
         ),
     ];
     for (from, event, to) in table {

@@ -424,6 +424,7 @@ fn running(attempt: u32) -> State {
         step: Step::Wake,
         attempt,
         since: at(1),
+        last: None,
     }
 }
 

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use reservation_engine::{Engine, IdlePower, PowerMode};
 use reservation_engine::{
-    Explanation, HostExplanation, NextStep, Presence, ReservationStatus, Station, Step, Store, WaitCode,
+    Explanation, HostExplanation, Maintenance, NextStep, Presence, ReservationStatus, Station, Step, Store,
+    WaitCode,
 };
 
 use crate::support::{Lab, Rooms, Script, ShakyStore, at, host, id};
@@ -147,6 +148,8 @@ async fn what_was_given_up_says_why_a_person_is_needed() {
     assert_eq!(next(&over), None);
     let failure = over.last_failure.unwrap();
     assert!(failure.gave_up && failure.at.is_some());
+    assert!(failure.attempt > 1, "{failure:?}");
+    assert_eq!(failure.attempt, over.operations[0].attempt);
     assert!(over.summary.starts_with("needs attention: "), "{}", over.summary);
 }
 
@@ -227,13 +230,124 @@ async fn somebody_at_work_on_the_host_is_named_with_the_rest_of_his_lease() {
     let busy = told(&lab, &asked, "a").await;
     assert_eq!(
         (next(&busy), code(&busy)),
-        (Some(NextStep::Wake), Some(WaitCode::HostBusy))
+        (Some(NextStep::Wake), Some(WaitCode::UnderWay))
     );
     let claim = busy.claim.unwrap();
     assert!(claim.holder.starts_with("busy-one/"), "{}", claim.holder);
+    let detail = format!(
+        "waking, attempt 1, since 2026-03-01T08:58:00Z, by {}",
+        claim.holder
+    );
+    assert_eq!(busy.wait.unwrap().detail, detail);
+    assert_eq!(busy.summary, format!("{detail} (under_way)"));
+    assert_eq!(busy.next.unwrap().at, Some(at(-2)));
     assert!(!claim.left.is_zero() && claim.left <= lab.settings.lease);
     let of_host = told_of(&lab, &asked, 1).await;
     assert!(of_host.summary.starts_with("busy-one/"), "{}", of_host.summary);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_second_try_under_way_says_so_with_the_answer_to_the_first() {
+    let lab = Lab::new();
+    lab.reserve("a", 1, 0, 60);
+    lab.hosts
+        .script(&host(1), Step::Wake, &[Script::Fail("wake_no_answer")]);
+    let engine = lab.engine("only");
+    lab.run(&engine, at(-1)).await;
+    let waiting = told(&lab, &engine, "a").await;
+    assert_eq!(code(&waiting), Some(WaitCode::Retry));
+    let again = waiting.next.unwrap().at.unwrap();
+    lab.run(&engine, again + chrono::TimeDelta::seconds(5)).await;
+    // Whichever copy is asked: the one at work, and another one.
+    for asked in [&engine, &lab.engine("asked")] {
+        let busy = told(&lab, asked, "a").await;
+        assert_eq!(
+            (next(&busy), code(&busy)),
+            (Some(NextStep::Wake), Some(WaitCode::UnderWay))
+        );
+        assert_eq!(asked.under_way(&id("a")).await.unwrap(), busy.wait);
+        let detail = busy.wait.unwrap().detail;
+        assert!(
+            detail.starts_with("waking, attempt 2, since 2026-03-01T08:5"),
+            "{detail}"
+        );
+        assert!(detail.contains(", by only/"), "{detail}");
+        let (_, answer) = detail.split_once("; the last answer was: ").unwrap();
+        assert!(answer.ends_with("(wake_no_answer at rung tcp_port)"), "{detail}");
+        let failure = busy.last_failure.unwrap();
+        assert_eq!((failure.attempt, failure.step), (1, Some(Step::Wake)));
+        assert!(failure.at.is_some() && !failure.gave_up);
+    }
+    lab.run(&engine, at(10)).await;
+    assert_eq!(told(&lab, &engine, "a").await.last_failure, None);
+    assert_eq!(engine.under_way(&id("a")).await.unwrap(), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_prepare_under_way_is_no_check() {
+    let lab = Lab::new();
+    lab.reserve("a", 1, 0, 60);
+    let engine = lab.engine("only");
+    lab.run(&engine, at(0) + chrono::TimeDelta::seconds(-98)).await;
+    let busy = told(&lab, &lab.engine("asked"), "a").await;
+    assert_eq!(
+        (next(&busy), code(&busy)),
+        (Some(NextStep::Prepare), Some(WaitCode::UnderWay))
+    );
+    assert!(
+        busy.summary.starts_with("preparing, attempt 1, since "),
+        "{}",
+        busy.summary
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_maintenance_that_outlasts_the_reservation_promises_no_wake() {
+    let lab = Lab::new();
+    lab.reserve("a", 1, 0, 30);
+    let engine = lab.engine("only");
+    let taken = async |until: Option<i64>| {
+        let one = Maintenance {
+            reason: "new disk".to_owned(),
+            owner: "ana".to_owned(),
+            since: at(-60),
+            until: until.map(at),
+        };
+        lab.store.set_maintenance(&host(1), Some(one));
+        // Who asks twice in one instant is told the same.
+        tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+    };
+    let unless = "; it will be missed unless the maintenance ends before 2026-03-01T09:30:00Z";
+    // Before it is due, and while it is due.
+    for minutes in [-10, 5] {
+        lab.sleep_until(at(minutes)).await;
+        taken(Some(45)).await;
+        let lost = told(&lab, &engine, "a").await;
+        assert_eq!(
+            (next(&lost), code(&lost)),
+            (Some(NextStep::Close), Some(WaitCode::Maintenance))
+        );
+        assert_eq!(lost.next.unwrap().at, Some(at(30)));
+        let wait = lost.wait.unwrap();
+        assert!(wait.detail.ends_with(unless), "{}", wait.detail);
+        assert!(!lost.summary.contains("wake"), "{}", lost.summary);
+        taken(None).await;
+        let open = told(&lab, &engine, "a").await;
+        assert_eq!(
+            (next(&open), code(&open)),
+            (Some(NextStep::Wake), Some(WaitCode::Maintenance))
+        );
+        assert_eq!(open.next.unwrap().at, None, "nobody knows when");
+        assert!(open.summary.contains(unless), "{}", open.summary);
+        taken(Some(20)).await;
+        let kept = told(&lab, &engine, "a").await;
+        assert_eq!(
+            (next(&kept), kept.next.as_ref().unwrap().at),
+            (Some(NextStep::Wake), Some(at(20)))
+        );
+        assert!(!kept.summary.contains("missed"), "{}", kept.summary);
+    }
+    lab.store.set_maintenance(&host(1), None);
 }
 
 #[tokio::test(start_paused = true)]

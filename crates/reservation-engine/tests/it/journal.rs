@@ -51,6 +51,7 @@ fn meaning(name: &str) -> State {
         step,
         at: instant("2026-03-01T10:00:00Z"),
         reason: Reason::new(code, "the reservation ended"),
+        tries: 0,
     };
     match name {
         "pending" => State::Pending {
@@ -63,6 +64,7 @@ fn meaning(name: &str) -> State {
             step: Step::Wake,
             attempt: 2,
             since: instant("2026-03-01T08:58:00.123456Z"),
+            last: None,
         },
         "checking" => State::Checking {
             step: Step::Prepare,

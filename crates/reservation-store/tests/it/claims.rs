@@ -133,11 +133,11 @@ each_backend! {
     async fn renewing_prolongs_a_claim_that_is_ours(test) {
         let store = a_store(&test).await;
         let claim = a_claim(&store, "lab-ws-01").await;
-        assert!(store.renew_claim(&claim, Duration::from_secs(300)).await.unwrap());
+        assert!(store.renew_claim(&claim, 2 * LEASE).await.unwrap());
         let info = store.find_claim(&claim.host).await.unwrap().unwrap();
         assert_eq!(info.holder, "worker-a");
         assert!(
-            info.left > LEASE && info.left <= Duration::from_secs(300),
+            info.left > LEASE && info.left <= 2 * LEASE,
             "{:?}",
             info.left
         );

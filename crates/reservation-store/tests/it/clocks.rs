@@ -124,7 +124,7 @@ async fn a_node_whose_clock_runs_ahead_may_take_a_host_but_then_the_token_decide
         let store = a_store(&test).await;
         let first = a_claim(&store, "ws").await;
         let mut operation = an_operation(&store, &first, OperationKind::Start, "0xaa").await;
-        let ahead = "SET SESSION timestamp = UNIX_TIMESTAMP() + 300";
+        let ahead = "SET SESSION timestamp = UNIX_TIMESTAMP() + 3600";
         let (other, db) = a_session(&test, ahead).await;
         let second = other
             .claim_host(&host("ws"), "worker-b", LEASE)

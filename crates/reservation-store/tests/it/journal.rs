@@ -216,7 +216,7 @@ each_backend! {
         )
         .await;
         assert_eq!(find(&store, "0xaa").await, None);
-        let work = store.work(now(), now() + LEASE * 60, 10).await.unwrap();
+        let work = store.work(now(), now() + std::time::Duration::from_mins(30), 10).await.unwrap();
         let ids: Vec<&str> = work.iter().map(|item| item.reservation.id.as_str()).collect();
         assert_eq!(ids, ["0xbb"]);
     }

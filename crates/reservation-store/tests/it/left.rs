@@ -74,11 +74,11 @@ each_backend! {
         let theirs = State::Foreign { version: JOURNAL_VERSION + 1, over: false };
         let found = find(&store, "0xaa").await.unwrap().start.unwrap();
         assert_eq!((&found.state, &found.host), (&theirs, &host("ws")));
-        let seen = store.work(now(), now() + LEASE * 10, 10).await.unwrap();
+        let seen = store.work(now(), now() + Duration::from_mins(5), 10).await.unwrap();
         let seen: Vec<_> = seen.iter().map(|item| item.reservation.id.as_str()).collect();
         assert_eq!(seen, ["0xbb", "0xaa"], "ours come first");
         assert_eq!(store.open_operations(10).await.unwrap(), []);
-        assert_eq!(store.orphaned(now() + LEASE, 10).await.unwrap(), []);
+        assert_eq!(store.orphaned(now() + Duration::from_secs(30), 10).await.unwrap(), []);
         let mut changed = ours.clone();
         changed.state = running(Step::Wake, 2);
         let history = [a_history_row("wake")];
@@ -133,12 +133,12 @@ each_backend! {
         an_operation(&store, &claim, OperationKind::ManualStart, "0xcaller").await;
         an_operation_in(&store, &claim, OperationKind::Start, "0xsettled", done(), false).await;
         assert_eq!(store.orphaned(now(), 10).await.unwrap(), [], "written just now");
-        let mut left = store.orphaned(now() + LEASE, 10).await.unwrap();
+        let mut left = store.orphaned(now() + Duration::from_secs(30), 10).await.unwrap();
         assert_eq!(left.len(), 1);
         assert_eq!(left[0].reservation.as_str(), "0xgone");
         left[0].state = done();
         store.save_operation(&claim, &left[0], &[], now()).await.unwrap();
-        assert_eq!(store.orphaned(now() + LEASE, 10).await.unwrap(), []);
+        assert_eq!(store.orphaned(now() + Duration::from_secs(30), 10).await.unwrap(), []);
     }
 
     async fn a_reservation_that_a_newer_release_prepared_is_not_forgiven_its_release(test) {

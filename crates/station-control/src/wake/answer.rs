@@ -213,7 +213,9 @@ impl Climb<'_> {
             other => other.code(),
         };
         let hint = match error {
-            StationError::Unauthorized { .. } => " (not tried again, so that the account is not locked)",
+            StationError::Unauthorized { .. } => {
+                " (this wake does not offer it again, so that the account is not locked)"
+            }
             _ => "",
         };
         self.obstacle = at(rung, code, format!("{}{hint}", error.sentence()));

@@ -1,9 +1,11 @@
 $w=[Diagnostics.Stopwatch]::StartNew()
+$s=[Console]::OpenStandardOutput()
 $v=@{n=0;q=0;h='';m=0;e='';o=[long]$offset;t='';g=0}
 function Say($c,$a,$l,$b,$g){
 $v.n++;$v.q=$w.ElapsedMilliseconds;$x=''
 if($g){$x=[Convert]::ToBase64String($b,0,$g)}
-[Console]::Out.Write(('LW {0} {1} {2} {3} {4}' -f $v.n,$c,$a,$l,$x)+"`n")}
+$x=[Text.Encoding]::ASCII.GetBytes(('LW {0} {1} {2} {3} {4}' -f $v.n,$c,$a,$l,$x)+"`n")
+$s.Write($x,0,$x.Length)}
 function Stamp($p){$i=New-Object IO.FileInfo($p);if($i.Exists){'{0} {1}' -f $i.LastWriteTimeUtc.Ticks,$i.Length}else{''}}
 function Part($p,$a,$m){
 $f=New-Object IO.FileStream($p,[IO.FileMode]::Open,[IO.FileAccess]::Read,[IO.FileShare]'ReadWrite,Delete')
@@ -18,12 +20,14 @@ while($v.g -lt $m){$r=$f.Read($b,$v.g,$m-$v.g);if($r -le 0){break};$v.g+=$r}
 }finally{$f.Dispose()}
 ,$b}
 function Heartbeat{
+$v.m++
 $t=Stamp $heartbeat
-if(-not $t){$v.m++;if($v.m -eq 10){Say 'M' 0 0 $null 0};return}
-if($t -eq $v.h){return}
+if(-not $t){return}
+if($t -ne $v.h){
 $b=Part $heartbeat 0 -1
 if($v.g -gt 4194304){Say 'L' 0 $v.l $null 0}else{Say 'H' 0 $v.g $b $v.g}
-$v.h=$t;$v.m=0}
+$v.h=$t}
+$v.m=0}
 function Events{
 $t=Stamp $events
 if(-not $t -or $t -eq $v.e){return}
@@ -43,6 +47,7 @@ if($v.a+$v.g -ge $v.l){break}}
 $v.e=$t}
 while($w.Elapsed.TotalHours -lt 24){
 try{Heartbeat}catch [IO.IOException],[UnauthorizedAccessException]{}
+if($v.m -eq 10){if(Stamp $heartbeat){exit 1};Say 'M' 0 0 $null 0}
 if($events){try{Events}catch [IO.IOException],[UnauthorizedAccessException]{}}
 if($w.ElapsedMilliseconds-$v.q -ge $alive){Say 'K' 0 0 $null 0}
 Start-Sleep -Milliseconds $every}

@@ -34,6 +34,14 @@ pub(crate) fn awake() -> HostSpec {
     asleep().awake()
 }
 
+/// Stations that write their heartbeats when something happens, and not of themselves in the middle of a count.
+pub(crate) fn quiet() -> FarmOptions {
+    FarmOptions {
+        heartbeat_every: Duration::from_secs(3600),
+        ..FarmOptions::default()
+    }
+}
+
 /// Settings with the pauses of a test and the limits of the real thing.
 pub(crate) fn settings() -> Settings {
     let wake = WakeSettings {
@@ -89,7 +97,7 @@ impl Bench {
         settings: Settings,
         entry: impl FnOnce(&SimHost) -> Map<String, Value>,
     ) -> Self {
-        let farm = Farm::start(vec![spec], FarmOptions::default()).await.unwrap();
+        let farm = Farm::start(vec![spec], quiet()).await.unwrap();
         let catalog = SharedCatalog::new(catalog(vec![entry(&farm.hosts()[0])]));
         let control = StationControl::new(catalog.clone(), settings, Arc::new(SystemClock));
         let name = HostName::parse(farm.hosts()[0].name()).unwrap();
@@ -159,7 +167,7 @@ impl Bench {
 
     /// Ends the test: at most so many shells may be left on the host.
     pub(crate) async fn end_with_shells(self, most: u64) {
-        self.control.close(Duration::from_secs(5)).await;
+        self.control.close(LIMIT).await;
         let sim = self.sim();
         until("no shell is left on the host", || async {
             sim.counts().open_shells <= most

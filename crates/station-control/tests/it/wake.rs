@@ -36,7 +36,7 @@ async fn a_sleeping_host_is_woken_and_every_rung_is_named() {
     assert!(seen.reachable);
     assert_eq!((seen.ready, seen.local_mode), (Some(true), Some(false)));
     let difference = seen.booted_at.unwrap() - bench.sim().booted_at().unwrap();
-    assert!(difference.abs() < TimeDelta::seconds(5), "{difference}");
+    assert!(difference.abs() < TimeDelta::seconds(60), "{difference}");
     bench.end().await;
 }
 
@@ -162,7 +162,7 @@ async fn a_hibernated_host_is_woken_although_it_does_not_boot() {
     // The boot must be clearly older than the packet, or it could pass for one that the packet caused.
     let booted = bench.sim().booted_at().unwrap();
     until("the boot is a while ago", || async {
-        SystemClock.now() - booted > TimeDelta::seconds(4)
+        SystemClock.now() - booted > TimeDelta::seconds(10)
     })
     .await;
     let report = bench

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use host_sim::{At, Farm, FarmOptions, Fault, HostSpec, Program, Step, addresses};
+use host_sim::{At, Farm, Fault, HostSpec, Program, Step, addresses};
 use lab_model::{HostName, SystemClock};
 use labstation_commands::Resync;
 use station_control::{
@@ -11,13 +11,22 @@ use station_control::{
 };
 use tokio::time::timeout;
 
-use crate::bench::{Bench, LIMIT, awake, catalog, entry, settings, until, words};
+use crate::bench::{Bench, LIMIT, awake, catalog, entry, quiet, settings, until, words};
 use crate::poll::{EVENTS, FIRST, HEARTBEAT, bench_of_own_files, event, heartbeat, numbers};
 
 fn quick(events: EventsAsk) -> WatchAsk {
     WatchAsk {
         every: Duration::from_millis(100),
         ..WatchAsk::new(events)
+    }
+}
+
+/// With these no request is renewed while a test counts.
+fn patient() -> Settings {
+    Settings {
+        operation_timeout: Duration::from_secs(60),
+        read_timeout: Duration::from_secs(90),
+        ..settings()
     }
 }
 
@@ -37,13 +46,7 @@ async fn live(watch: &mut Watch) -> HeartbeatReading {
 
 #[tokio::test]
 async fn a_change_is_told_by_the_answer_to_the_one_request_that_waits() {
-    // No request is renewed while the test counts.
-    let patient = Settings {
-        operation_timeout: Duration::from_secs(60),
-        read_timeout: Duration::from_secs(90),
-        ..settings()
-    };
-    let bench = Bench::start_with(awake(), patient, entry).await;
+    let bench = Bench::start_with(awake(), patient(), entry).await;
     let sim = bench.sim();
     let mut watch = bench.control.watch(bench.name(), quick(FIRST));
     assert_eq!(
@@ -121,7 +124,8 @@ async fn a_file_that_is_replaced_or_cut_while_it_is_watched_is_gone_on_with() {
     live(&mut watch).await;
     let steps = [
         (lines(10..12), vec![10, 11], Some(Resync::Truncated)),
-        (lines(10..14), vec![12, 13], None),
+        // As much as was read of the file before it may come again.
+        (lines(10..14), vec![12, 13], Some(Resync::Replaced)),
         (lines(13..15), vec![14], Some(Resync::Truncated)),
         (lines(20..40), (20..40).collect(), Some(Resync::Replaced)),
     ];
@@ -325,11 +329,11 @@ async fn a_hundred_hosts_are_watched_at_once_with_one_request_each() {
             HostSpec::new(format!("lab-ws-{at:03}"), address, [2, 0, 0, 1, high, low]).awake()
         })
         .collect();
-    let farm = Farm::start(specs, FarmOptions::default()).await.unwrap();
+    let farm = Farm::start(specs, quiet()).await.unwrap();
     let entries = farm.hosts().iter().map(entry).collect();
     let control = StationControl::new(
         SharedCatalog::new(catalog(entries)),
-        settings(),
+        patient(),
         Arc::new(SystemClock),
     );
     let mut watches = Vec::new();
@@ -361,9 +365,10 @@ async fn a_hundred_hosts_are_watched_at_once_with_one_request_each() {
         assert_eq!((counts.open_connections, counts.connections), (1, 1));
     }
     drop(live_ones);
+    // What a busy machine could not end in the moment that the next call may be kept waiting is ended by that.
+    control.close(LIMIT).await;
     for sim in farm.hosts() {
         until("its script is ended", || async { sim.counts().open_shells == 0 }).await;
     }
-    control.close(LIMIT).await;
     farm.stop().await;
 }

@@ -11,7 +11,7 @@ use store_support::{Database, DatabaseSettings, DbErr, transaction};
 use tokio::time::timeout;
 
 /// Only keeps a test from hanging.
-const LIMIT: Duration = Duration::from_secs(20);
+const LIMIT: Duration = Duration::from_secs(90);
 const TIMES: usize = 300;
 const CONNECTIONS: u32 = 4;
 
@@ -33,7 +33,7 @@ async fn with_rows(test: &TestDatabase) -> Database {
     let settings = DatabaseSettings {
         max_connections: CONNECTIONS,
         // Outlasts the test: nothing is cured by waiting for it.
-        statement_timeout: Duration::from_secs(120),
+        statement_timeout: Duration::from_secs(900),
         connect_timeout: LIMIT,
         ..test.settings().clone()
     };

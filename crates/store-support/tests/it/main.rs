@@ -7,4 +7,5 @@
 mod connections;
 mod dropped;
 mod given_up;
+mod several;
 mod transactions;

@@ -6,12 +6,14 @@
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use http_body_util::Full;
 use hyper::body::Bytes;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::Instant;
 
 use super::wire::Work;
 use crate::connect::Stream;
@@ -19,6 +21,12 @@ use crate::connect::Stream;
 /// Bytes that the head of an answer may have.
 const MAX_HEAD: usize = 64 * 1024;
 const MAX_HEADERS: usize = 64;
+/// An answer that comes in driblets, fewer bytes a second than these, is given up after a while: it would not be complete
+/// before any deadline, and each driblet costs as much as a whole answer.
+const LEAST_PER_SECOND: u64 = 32;
+const PATIENCE: Duration = Duration::from_secs(4);
+/// So many pieces are no driblets yet: some hosts send a head and take their time for the rest.
+const FEW: u32 = 16;
 
 type Http = http1::Connection<TokioIo<Socket>, Full<Bytes>>;
 pub(super) type Sender = SendRequest<Full<Bytes>>;
@@ -85,6 +93,25 @@ pub(super) struct Socket {
     stream: Stream,
     /// hyper flushes when it has nothing more to write, and only then.
     unsent: bool,
+    pace: Pace,
+}
+
+/// How fast an answer comes, from its first byte on.
+#[derive(Debug, Default)]
+struct Pace {
+    since: Option<Instant>,
+    pieces: u32,
+    bytes: u64,
+}
+
+impl Pace {
+    /// Takes note of what came. Gives whether it is worth waiting for more.
+    fn goes_on(&mut self, bytes: usize, now: Instant) -> bool {
+        let took = now.saturating_duration_since(*self.since.get_or_insert(now));
+        self.pieces = self.pieces.saturating_add(1);
+        self.bytes = self.bytes.saturating_add(bytes as u64);
+        took < PATIENCE || self.pieces < FEW || self.bytes >= took.as_secs() * LEAST_PER_SECOND
+    }
 }
 
 trait Duplex: AsyncRead + AsyncWrite + Unpin {}
@@ -95,7 +122,14 @@ impl Socket {
         Self {
             stream,
             unsent: false,
+            pace: Pace::default(),
         }
+    }
+
+    /// A request goes: what comes after it is another answer.
+    fn sends(&mut self) {
+        self.unsent = true;
+        self.pace = Pace::default();
     }
 
     fn stream(&mut self) -> Pin<&mut dyn Duplex> {
@@ -113,13 +147,20 @@ impl AsyncRead for Socket {
         cx: &mut Context<'_>,
         into: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        self.stream().poll_read(cx, into)
+        let before = into.filled().len();
+        ready!(self.stream().poll_read(cx, into))?;
+        let came = into.filled().len() - before;
+        if came > 0 && !self.pace.goes_on(came, Instant::now()) {
+            let why = "the answer comes too slowly ever to be complete";
+            return Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, why)));
+        }
+        Poll::Ready(Ok(()))
     }
 }
 
 impl AsyncWrite for Socket {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.unsent = true;
+        self.sends();
         self.stream().poll_write(cx, bytes)
     }
 
@@ -128,7 +169,7 @@ impl AsyncWrite for Socket {
         cx: &mut Context<'_>,
         pieces: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.unsent = true;
+        self.sends();
         self.stream().poll_write_vectored(cx, pieces)
     }
 
@@ -154,7 +195,6 @@ impl AsyncWrite for Socket {
 mod tests {
     use std::future::poll_fn;
     use std::pin::pin;
-    use std::time::Duration;
 
     use hyper::{Method, Request, StatusCode};
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -233,5 +273,62 @@ mod tests {
         let limited = tokio::time::timeout(Duration::from_secs(30), drive(&mut talk, exchange));
         assert_eq!(limited.await.unwrap(), StatusCode::OK);
         assert!(talk.rest().is_none());
+    }
+
+    /// For how many seconds one piece after the other is taken, of at most ten thousand.
+    fn taken_for(bytes: usize, every: Duration) -> Option<u64> {
+        let (mut pace, start) = (Pace::default(), Instant::now());
+        (0..10_000)
+            .map(|piece| start + every * piece)
+            .find(|now| !pace.goes_on(bytes, *now))
+            .map(|end| (end - start).as_secs())
+    }
+
+    #[test]
+    fn an_answer_in_driblets_is_given_up_and_one_on_a_slow_line_is_not() {
+        let ms = Duration::from_millis;
+        assert_eq!(taken_for(1, ms(200)), Some(4), "five bytes a second");
+        assert_eq!(taken_for(1, ms(20)), None, "fifty");
+        assert_eq!(taken_for(60, ms(1000)), None, "an old modem, far away");
+        assert_eq!(
+            taken_for(20, ms(1000)),
+            Some(15),
+            "not before there are many pieces"
+        );
+        // A head, and what follows whenever it is there.
+        let (mut pace, start) = (Pace::default(), Instant::now());
+        assert!(pace.goes_on(200, start));
+        assert!(pace.goes_on(1, start + ms(3_600_000)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_host_that_drips_is_not_listened_to_until_the_deadline() {
+        let (ours, mut peer) = pair().await;
+        let mut socket = Socket::new(Stream::Plain(ours));
+        let drip = async {
+            for _ in 0..10_000 {
+                peer.write_all(b"x").await?;
+                tokio::time::sleep(Duration::from_millis(200)).await;
+            }
+            Ok::<_, io::Error>(())
+        };
+        let listen = async {
+            let mut piece = [0; 64];
+            loop {
+                match socket.read(&mut piece).await {
+                    Ok(0) => panic!("the host went on"),
+                    Ok(_) => {}
+                    Err(error) => return error,
+                }
+            }
+        };
+        let error = tokio::select! {
+            error = listen => error,
+            dripped = drip => panic!("it was listened to all the while: {dripped:?}"),
+        };
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        // The next request begins anew.
+        socket.write_all(b"again").await.unwrap();
+        assert!(socket.pace.since.is_none() && socket.pace.bytes == 0);
     }
 }

@@ -10,8 +10,8 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use winrm_transport::{Account, AuthMethod, Client, Command, Endpoint, Error, Settings};
 
-pub(crate) const SHORT: Duration = Duration::from_millis(400);
-pub(crate) const LIMIT: Duration = Duration::from_secs(20);
+pub(crate) const SHORT: Duration = Duration::from_secs(2);
+pub(crate) const LIMIT: Duration = Duration::from_secs(60);
 
 pub(crate) fn settings(address: SocketAddr) -> Settings {
     let account = Account::parse("user", "hunter2-secret".to_owned().into()).unwrap();

@@ -3,27 +3,30 @@
 use std::time::Duration;
 
 use host_sim::{At, Fault};
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 use winrm_transport::{Account, Client, Effect, Error, Settings, Stage};
 
 use crate::lab::{LIMIT, Lab, eventually, prepare, status};
 
+/// A deadline that is always missed.
 const SHORT: Duration = Duration::from_millis(500);
-/// Generous: what matters is that nobody waits for the host's own timeouts.
-const PROMPT: Duration = Duration::from_secs(5);
+/// A deadline that leaves time to come to where the host hangs, on a machine with much else to do. How soon after it the
+/// caller is told is judged by a clock that stands still meanwhile, below.
+const ENOUGH: Duration = Duration::from_secs(8);
 
 #[tokio::test]
 async fn a_command_that_hangs_is_terminated_at_the_deadline() {
-    for sealed in [true, false] {
+    tokio::join!(is_terminated(true), is_terminated(false));
+
+    async fn is_terminated(sealed: bool) {
         let lab = Lab::start(|_| ()).await;
         let settings = if sealed { lab.http() } else { lab.https() };
         let client = Client::new(settings).unwrap();
         lab.host().set_fault(Fault::CommandHangs {
             command: "prepare-session".into(),
         });
-        let begun = Instant::now();
-        let error = client.run(&prepare(), SHORT).await.unwrap_err();
-        assert!(begun.elapsed() < SHORT + PROMPT);
+        let error = client.run(&prepare(), ENOUGH).await.unwrap_err();
         let Error::DeadlineExpired {
             during,
             partial: Some(partial),
@@ -63,7 +66,7 @@ async fn dropping_the_call_terminates_the_command() {
 
 #[tokio::test]
 async fn the_deadline_holds_wherever_the_host_hangs() {
-    for (at, during, effect) in [
+    let places = [
         (At::Connect, Stage::Handshake, Effect::None),
         (At::Negotiate, Stage::Handshake, Effect::None),
         (At::Authenticate, Stage::Handshake, Effect::None),
@@ -73,12 +76,20 @@ async fn the_deadline_holds_wherever_the_host_hangs() {
         (At::Receive, Stage::Receive, Effect::Unknown),
         (At::ReceiveAnswer, Stage::Receive, Effect::Unknown),
         (At::MidBody, Stage::Create, Effect::None),
-    ] {
+    ];
+    // All of them at once, each with a host of its own: most of the time goes by waiting.
+    let mut checks = JoinSet::new();
+    for (at, during, effect) in places {
+        checks.spawn(holds(at, during, effect));
+    }
+    while let Some(done) = checks.join_next().await {
+        done.unwrap();
+    }
+
+    async fn holds(at: At, during: Stage, effect: Effect) {
         let (lab, client) = Lab::sealed().await;
         lab.host().set_fault_times(Fault::Hang(at), 1);
-        let begun = Instant::now();
-        let error = client.run(&status(), SHORT).await.unwrap_err();
-        assert!(begun.elapsed() < SHORT + PROMPT, "{at:?}");
+        let error = client.run(&status(), ENOUGH).await.unwrap_err();
         let Error::DeadlineExpired { during: found, .. } = error else {
             panic!("{at:?}: {error:?}")
         };

@@ -12,7 +12,7 @@ use winrm_transport::{
     Stage, Trust,
 };
 
-const LIMIT: Duration = Duration::from_secs(30);
+const LIMIT: Duration = Duration::from_secs(100);
 const SCHEMES: [(Scheme, KerberosScheme); 2] = [
     (Scheme::Negotiate, KerberosScheme::Negotiate),
     (Scheme::Kerberos, KerberosScheme::Kerberos),
@@ -254,7 +254,7 @@ async fn the_next_kdc_is_asked_and_without_any_the_call_ends_in_time() {
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let silent_kdc = silent.local_addr().unwrap().to_string();
     let mut settings = settings(&realm, acceptor.port, r"LAB.TEST\alice", PASSWORD);
-    settings.kerberos.timeout = Duration::from_millis(300);
+    settings.kerberos.timeout = Duration::from_secs(2);
     settings.kerberos.kdcs.insert(0, silent_kdc.clone());
     run_once(&Client::new(settings.clone()).unwrap()).await.unwrap();
 
@@ -274,7 +274,7 @@ async fn the_next_kdc_is_asked_and_without_any_the_call_ends_in_time() {
     settings.kerberos.timeout = LIMIT;
     let client = Client::new(settings).unwrap();
     let error = client
-        .run(&Command::new("x.exe"), Duration::from_millis(200))
+        .run(&Command::new("x.exe"), Duration::from_secs(2))
         .await
         .unwrap_err();
     let Error::DeadlineExpired {

@@ -10,7 +10,7 @@ use winrm_transport::{
     Account, AuthMethod, Client, Command, Effect, Endpoint, Error, Settings, Stage, Trust,
 };
 
-const LIMIT: Duration = Duration::from_secs(30);
+const LIMIT: Duration = Duration::from_secs(100);
 const PASSWORD: &str = "P\u{e4}ssw0rd & <more>";
 
 #[expect(

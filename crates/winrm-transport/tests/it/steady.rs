@@ -168,7 +168,9 @@ async fn exit_codes_and_standard_error_come_back() {
 #[tokio::test]
 async fn a_command_longer_than_the_operation_timeout_is_waited_for() {
     let lab = Lab::start(|spec| spec.station.durations.prepare = Duration::from_millis(2_300)).await;
-    let client = Client::new(lab.http()).unwrap();
+    let mut settings = lab.http();
+    settings.timeouts.operation = Duration::from_secs(1);
+    let client = Client::new(settings).unwrap();
     let output = client.run(&prepare(), LIMIT).await.unwrap();
     assert_eq!((output.exit_code, output.truncated), (Some(0), false));
     assert_eq!(client.stats().connections, 1);
@@ -293,7 +295,7 @@ async fn a_closed_client_can_be_used_again() {
 
 #[tokio::test]
 async fn a_connection_that_the_host_closed_while_idle_is_replaced_unnoticed() {
-    let lab = Lab::start(|spec| spec.idle_close = Duration::from_millis(100)).await;
+    let lab = Lab::start(|spec| spec.idle_close = Duration::from_secs(4)).await;
     let client = Client::new(lab.http()).unwrap();
     client.run(&status(), LIMIT).await.unwrap();
     assert!(crate::lab::eventually(|| lab.host().counts().open_connections == 0).await);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use store_support::each_backend;
 use worker_registry::{Departure, Duty, Status};
 
-use crate::{Worker, a_registry, has_status, run, until};
+use crate::{Worker, a_registry, has_status, mortal, run, until};
 
 each_backend! {
     async fn a_second_start_under_a_living_workers_name_is_told_who_has_it(test) {
@@ -38,10 +38,10 @@ each_backend! {
 
     async fn the_name_of_a_dead_worker_is_free_when_its_lease_is_over(test) {
         let registry = a_registry(&test).await;
-        let first = Worker::start(&test, "gw", &[Duty::Polls]).await;
+        let first = Worker::start_with(&test, "gw", &[Duty::Polls], mortal()).await;
         let before = has_status(&registry, "scheduler@gw", Status::Active).await;
         first.crash().await;
-        let second = Worker::start(&test, "gw", &[Duty::Polls]).await;
+        let second = Worker::start_with(&test, "gw", &[Duty::Polls], mortal()).await;
         until("it has taken over", || async { second.polls() == 64 }).await;
         let after = registry.find("scheduler@gw").await.unwrap().unwrap();
         assert_eq!(after.id, before.id, "one row for one name");
@@ -76,7 +76,8 @@ each_backend! {
 
     async fn a_worker_whose_row_was_deleted_registers_again(test) {
         let registry = a_registry(&test).await;
-        let worker = Worker::start(&test, "gw", &[Duty::Polls]).await;
+        // What it held under its old number is free when the lease of that is over.
+        let worker = Worker::start_with(&test, "gw", &[Duty::Polls], mortal()).await;
         until("it holds everything", || async { worker.polls() == 64 }).await;
         run(test.database(), "DELETE FROM ops_workers").await;
         has_status(&registry, "scheduler@gw", Status::Active).await;

@@ -8,21 +8,20 @@ use store_support::each_backend;
 use tokio::time::Instant;
 use worker_registry::{Duty, Shard, Status};
 
-use crate::{Worker, a_registry, has_status, number, run, settings, until};
+use crate::{Worker, a_registry, has_status, mortal, number, run, settings, until};
 
 const BOTH: [Duty; 2] = Duty::ALL;
 
 each_backend! {
     async fn one_alone_holds_every_shard_without_waiting(test) {
         let registry = a_registry(&test).await;
-        let began = Instant::now();
         let alone = Worker::start(&test, "a", &BOTH).await;
         until("it holds everything", || async {
             BOTH.iter().all(|duty| alone.ownership.shards(*duty).len() == 64)
         })
         .await;
-        // Nothing was there to wait for: no lease of another, no round that was missed.
-        assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
+        // Nothing was there to wait for: with a lease of another this would have taken as long as is waited at most.
+        assert!(settings().lease >= crate::LIMIT);
         let workers = registry.list().await.unwrap();
         let (counts, unserved) = registry.shards(&workers).await.unwrap();
         assert_eq!((counts[0].of(Duty::Polls), counts[0].of(Duty::Reservations)), (64, 64));
@@ -41,7 +40,9 @@ each_backend! {
         let second = Worker::start(&test, "b", &BOTH).await;
         until("each has half", || async {
             let (one, other) = (first.ownership.shards(Duty::Polls), second.ownership.shards(Duty::Polls));
-            assert!(one.without(other) == one, "no shard is in two hands");
+            // Handed over between the two looks, it is not with the first any more.
+            let still = one.without(one.without(first.ownership.shards(Duty::Polls)));
+            assert!(still.without(other) == still, "no shard is in two hands");
             (one.len(), other.len()) == (32, 32)
         })
         .await;
@@ -53,21 +54,24 @@ each_backend! {
         assert_eq!(number(test.database(), &fences).await, 2 * (64 + 32));
 
         second.leave().await;
-        until("the first has all again", || async { first.polls() == 64 }).await;
+        until("the first has all again", || async {
+            BOTH.iter().all(|duty| first.ownership.shards(*duty).len() == 64)
+        })
+        .await;
         assert_eq!(number(test.database(), &fences).await % 64, 0);
         first.leave().await;
     }
 
     async fn what_a_crashed_worker_held_is_taken_the_moment_its_lease_ends(test) {
         let registry = a_registry(&test).await;
-        let first = Worker::start(&test, "a", &BOTH).await;
-        let second = Worker::start(&test, "b", &BOTH).await;
+        let first = Worker::start_with(&test, "a", &BOTH, mortal()).await;
+        let second = Worker::start_with(&test, "b", &BOTH, mortal()).await;
         until("each has half", || async { (first.polls(), second.polls()) == (32, 32) }).await;
         second.crash().await;
         let began = Instant::now();
         until("the first has all", || async { first.polls() == 64 }).await;
         let took = began.elapsed();
-        println!("taken over after {took:?} of leases of {:?}", settings().lease);
+        println!("taken over after {took:?} of leases of {:?}", mortal().lease);
         let row = has_status(&registry, "scheduler@b", Status::Stale).await;
         assert_eq!(row.status_reason.as_deref(), Some("no heartbeat"));
         first.leave().await;
@@ -96,9 +100,12 @@ each_backend! {
             workers.push(Worker::start(&test, name, &BOTH).await);
         }
         until("all is shared out", || async {
+            let held = || workers.iter().map(|worker| worker.ownership.shards(Duty::Polls)).collect::<Vec<_>>();
+            let (before, after) = (held(), held());
             let mut owners = [0; 64];
-            for worker in &workers {
-                for shard in worker.ownership.shards(Duty::Polls).iter() {
+            // Handed over between the two looks, it is with one of them in each.
+            for (one, other) in before.into_iter().zip(after) {
+                for shard in one.without(one.without(other)).iter() {
                     owners[usize::from(shard.number())] += 1;
                 }
             }
@@ -115,7 +122,7 @@ each_backend! {
     async fn a_worker_that_cannot_renew_stops_before_its_lease_ends_and_comes_back(test) {
         let registry = a_registry(&test).await;
         // A margin that is not used up by a busy machine on which this test looks late.
-        let (lease, margin) = (Duration::from_secs(12), Duration::from_secs(8));
+        let (lease, margin) = (Duration::from_secs(36), Duration::from_secs(30));
         let settings = worker_registry::Settings { lease, margin, ..settings() };
         let worker = Worker::start_with(&test, "a", &BOTH, settings).await;
         until("it holds everything", || async { worker.polls() == 64 }).await;
@@ -139,9 +146,16 @@ each_backend! {
         until("it holds everything", || async { worker.polls() == 64 }).await;
         let settled = beats() + 1;
         until("a new round has begun", || async { beats() > settled }).await;
-        let (first, before) = (beats(), worker.db.traffic().statements);
+        // Both as they are at one moment.
+        let counted = || loop {
+            let (rounds, statements) = (beats(), worker.db.traffic().statements);
+            if rounds == beats() {
+                return (rounds, statements);
+            }
+        };
+        let (first, before) = counted();
         until("four rounds have passed", || async { beats() >= first + 4 }).await;
-        let (last, after) = (beats(), worker.db.traffic().statements);
+        let (last, after) = counted();
         let rounds = u64::try_from(last - first).unwrap();
         // Heartbeat, renewal of 129 leases, workers, leases; a round may be under way at either end.
         let expected = 4 * (rounds - 1)..=4 * (rounds + 1);
@@ -158,8 +172,8 @@ each_backend! {
             row.is_some_and(|row| row.progress_age > Duration::from_secs(3) && row.alive())
         })
         .await;
-        stuck.beat();
         until("it has moved", || async {
+            stuck.beat();
             let row = registry.find("scheduler@a").await.unwrap().unwrap();
             row.progress_age < Duration::from_secs(3)
         })

@@ -122,7 +122,7 @@ pub(crate) struct FailureExplained {
     /// Which step; null when none was tried.
     #[schema(example = "wake")]
     step: Option<String>,
-    /// How many tries failed so far; 0 when that is not kept.
+    /// How many tries failed so far, also once it was given up; 0 when that is not kept.
     #[schema(example = 2)]
     attempt: u32,
     /// When.

@@ -19,6 +19,7 @@ const USUAL: usize = 8 * 1024;
 
 /// A reservation's story. Its instants end in `+00:00`, in whole seconds.
 #[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
 pub(crate) struct TimelineDocument<'a> {
     /// The reservation as it is stored.
     pub(super) reservation: ReservationView<'a>,
@@ -28,6 +29,13 @@ pub(crate) struct TimelineDocument<'a> {
     pub(super) operations: Vec<OperationView<'a>>,
     /// The newest of each phase.
     pub(super) phases: Phases<'a>,
+    /// Which step is at work for it at this moment, which try that is, and why the one before failed; left out when none
+    /// is. Its wording may change.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(
+        example = "waking, attempt 2, since 2026-03-02T08:58:41Z, by gateway-1/3; the last answer was: nothing answered (wake_no_answer)"
+    )]
+    pub(super) under_way: Option<String>,
     /// What the host reported last.
     pub(super) heartbeat: Option<HeartbeatView<'a>>,
     /// Where the page of `operations` lies.

@@ -1,13 +1,16 @@
 //! Simulated hosts, and the catalog and settings by which the services find them.
 
 use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 
 use host_sim::{Effect, EffectKind, Farm, FarmOptions, HostSpec, SimHost, addresses};
 use ops_runtime::{Plan, Settings};
 use serde_json::{Map, Value, json};
 use store_support::test_support::TestDatabase;
 use tempfile::TempDir;
+use tokio::net::TcpListener;
 
+use super::forwarder::Forwarder;
 use super::process::Process;
 
 /// Hosts, a folder with `hosts.json`, and the variables for a service that looks after them.
@@ -106,6 +109,21 @@ impl Lab {
         std::fs::write(self.folder.path().join("hosts.json"), text).unwrap();
     }
 
+    /// Writes `hosts.json` anew, with a way to the WinRM of host `n` that the test can stall: what the host does then takes
+    /// as long as the test wants, however slow the machine is.
+    pub(crate) fn gate(&self, n: u8) -> Forwarder {
+        let host = self.sim(n);
+        let mut way = Forwarder::to((host.address(), host.http_port()).into());
+        way.open();
+        self.write_catalog(|entries| {
+            let named = |entry: &&mut Value| entry["name"] == host.name();
+            let entry = entries.iter_mut().find(named).unwrap();
+            entry["address"] = json!(way.address().ip().to_string());
+            entry["winrm_port"] = json!(way.address().port());
+        });
+        way
+    }
+
     /// The settings read and everything checked, for a service in this process.
     pub(crate) fn plan(&self) -> Plan {
         let loaded = Settings::read(&self.variables, None).unwrap();
@@ -134,6 +152,26 @@ impl Lab {
     /// Host `n`.
     pub(crate) fn sim(&self, n: u8) -> &SimHost {
         self.farm.host(&format!("lab-ws-{n:02}")).unwrap()
+    }
+}
+
+/// An address at which nothing answers before the test lets it: a wake that looks there lasts until then.
+pub(crate) struct Silence(Ipv4Addr);
+
+impl Silence {
+    pub(crate) fn new() -> Self {
+        Self(addresses::block(1)[0])
+    }
+
+    /// An order for one packet to nobody, and a look at this address.
+    pub(crate) fn wake(&self) -> Value {
+        json!({"mac": "02:00:09:00:00:01", "broadcast": "127.0.0.1", "ping_target": self.0.to_string(), "attempts": 1,
+            "ping_timeout": 120})
+    }
+
+    /// Something answers there while what is given lives.
+    pub(crate) async fn end(&self) -> TcpListener {
+        TcpListener::bind((self.0, 5985)).await.unwrap()
     }
 }
 

@@ -19,7 +19,7 @@ pub(crate) use database::{
     HistoryRow, Journal, count, execute, history, journal, migrate, reservations, server_url, status,
 };
 pub(crate) use forwarder::Forwarder;
-pub(crate) use lab::{Lab, asleep, awake, commands, dsn, packets};
+pub(crate) use lab::{Lab, Silence, asleep, awake, commands, dsn, packets};
 pub(crate) use process::Process;
 pub(crate) use server::{Server, new_schema, private_dsn};
 

@@ -1,3 +1,4 @@
+use super::super::rest::AFTER_REFUSAL;
 use super::*;
 
 const WHOLE: Duration = Duration::from_secs(40);

@@ -93,6 +93,7 @@ documents! {
         host: Option<TimelineHost>,
         #[serde(deserialize_with = "list")]
         operations: Vec<Row>,
+        under_way: Option<String>,
         heartbeat: Option<TimelineHeartbeat>,
         pagination: Option<Pagination>,
     }

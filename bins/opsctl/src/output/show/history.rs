@@ -72,7 +72,14 @@ pub(crate) fn timeline(timeline: &Timeline, style: &Style) -> String {
             message(row),
         ]);
     }
-    text.push_str(&table.render(style, "Nothing was done yet."));
+    let none = match timeline.under_way {
+        Some(_) => "Nothing was finished yet.",
+        None => "Nothing was done yet.",
+    };
+    text.push_str(&table.render(style, none));
+    if let Some(under_way) = &timeline.under_way {
+        text.push_str(&format!("now: {}\n", clean(under_way)));
+    }
     rows_left(&mut text, timeline.pagination.as_ref(), style);
     text
 }

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
-use super::{booking, both, some, state, yes_no};
+use super::{booking, both, count, some, state, yes_no};
 use crate::client::model::{Claim, Host, HostList, Maintenance, Polled};
 use crate::output::table::facts;
 use crate::output::{Cell, Style, Table, Tone, clean};
@@ -61,10 +61,8 @@ fn notes(host: &Host) -> Cell {
             .last_failure
             .as_ref()
             .and_then(|failure| failure.code.as_deref());
-        notes.push(format!(
-            "{failures} failures in a row: {}",
-            code.unwrap_or("unknown")
-        ));
+        let failures = count(failures, "failure");
+        notes.push(format!("{failures} in a row: {}", code.unwrap_or("unknown")));
         tone = Tone::Bad;
     }
     Cell::toned(notes.join("; "), tone)
@@ -132,7 +130,8 @@ fn offset(ms: i64) -> String {
     match ms {
         0 => "not at all".to_owned(),
         1.. => format!("{distance} ahead"),
-        _ => format!("{distance} behind"),
+        // The report had been lying there for a while.
+        _ => format!("at most {distance} behind, the report's age included"),
     }
 }
 
@@ -327,7 +326,7 @@ mod tests {
              because            heartbeat is young\n\
              heartbeat          12 s ago\n\
              station's time     09:59:48 (12 s ago)\n\
-             clock differs      1 s behind\n\
+             clock differs      at most 1 s behind, the report's age included\n\
              ready              yes\n\
              local mode         no\n\
              logged on          yes\n\

@@ -198,6 +198,7 @@ async fn forget_outcome(case: &Case, lab: &Lab) {
         step: case.step,
         attempt: begun.attempt,
         since,
+        last: None,
     };
     let ghost = claim(lab).await;
     lab.store
