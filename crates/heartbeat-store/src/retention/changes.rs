@@ -1,7 +1,7 @@
 //! Forgetting changes, but for the one that a history begins with.
 
 use chrono::{DateTime, NaiveDateTime, Utc};
-use sea_orm::{ConnectionTrait as _, QueryResult, Statement, Value};
+use sea_orm::{ConnectionTrait as _, Statement, Value};
 use store_support::{Database, DbErr};
 
 use super::Retained;
@@ -24,13 +24,10 @@ impl HeartbeatStore {
                 done.more = true;
                 return Ok(forgotten);
             }
-            let rows = self.read_batch(&walk, "at").await?;
-            let row = |row: &QueryResult| Ok((row.try_get_by_index(0)?, row.try_get_by_index(1)?));
-            let rows: Vec<(i64, NaiveDateTime)> = rows.iter().map(row).collect::<Result<_, DbErr>>()?;
-            let Some(last) = rows.last() else {
+            let rows = self.next_rows(&mut walk, "at").await?;
+            if rows.is_empty() {
                 return Ok(forgotten);
-            };
-            walk.after = last.0;
+            }
             let ends = walk.ends_with(rows.iter().map(|(_, at)| *at), old);
             let due: Vec<i64> = rows
                 .iter()

@@ -100,13 +100,10 @@ impl HeartbeatStore {
                 done.more = true;
                 return Ok(forgotten);
             }
-            let rows = self.read_batch(&walk, "created_at").await?;
-            let row = |row: &QueryResult| Ok((row.try_get_by_index(0)?, row.try_get_by_index(1)?));
-            let rows: Vec<(i64, NaiveDateTime)> = rows.iter().map(row).collect::<Result<_, DbErr>>()?;
-            let Some(last) = rows.last() else {
+            let rows = self.next_rows(&mut walk, "created_at").await?;
+            if rows.is_empty() {
                 return Ok(forgotten);
-            };
-            walk.after = last.0;
+            }
             let ends = walk.ends_with(rows.iter().map(|(_, at)| *at), old);
             let ids = rows
                 .iter()
@@ -122,6 +119,21 @@ impl HeartbeatStore {
     pub(super) async fn read_batch(&self, walk: &Walk<'_>, columns: &str) -> Result<Vec<QueryResult>, DbErr> {
         let read = batch(&self.db, walk.table, columns, walk.after, walk.settings.batch);
         self.db.bounded(self.db.connection().query_all_raw(read)).await
+    }
+
+    /// The next rows, each with its id and the instant in a column; the walk has passed them then. None: it is at its end.
+    pub(super) async fn next_rows(
+        &self,
+        walk: &mut Walk<'_>,
+        column: &str,
+    ) -> Result<Vec<(i64, NaiveDateTime)>, DbErr> {
+        let rows = self.read_batch(walk, column).await?;
+        let row = |row: &QueryResult| Ok((row.try_get_by_index(0)?, row.try_get_by_index(1)?));
+        let rows: Vec<(i64, NaiveDateTime)> = rows.iter().map(row).collect::<Result<_, DbErr>>()?;
+        if let Some((id, _)) = rows.last() {
+            walk.after = *id;
+        }
+        Ok(rows)
     }
 
     /// Takes rows away by their ids, in one transaction, and stores how far a task has come with them; then leaves the

@@ -213,15 +213,20 @@ async fn a_host_without_curl_is_read_whole_and_asked_for_it_once() {
     bench.end().await;
 }
 
-#[tokio::test]
-async fn a_file_too_long_to_be_read_whole_is_said_so_and_costs_no_heartbeat() {
+/// A host without `curl.exe`, of whose files 16 KiB can be read.
+async fn bench_without_curl() -> Bench {
     let mut spec = awake();
     spec.station.programs = vec![Program::new("curl.exe", [Step::Exit(9009)])];
     let settings = Settings {
         max_output: 16 * 1024,
         ..settings()
     };
-    let bench = bench_of_own_files(spec, settings).await;
+    bench_of_own_files(spec, settings).await
+}
+
+#[tokio::test]
+async fn a_file_too_long_to_be_read_whole_is_said_so_and_costs_no_heartbeat() {
+    let bench = bench_without_curl().await;
     bench
         .sim()
         .write_file(EVENTS, (1..1_000).map(event).collect::<String>());
@@ -236,13 +241,7 @@ async fn a_file_too_long_to_be_read_whole_is_said_so_and_costs_no_heartbeat() {
 
 #[tokio::test]
 async fn a_file_too_long_to_be_read_whole_is_fetched_once_and_told_of_at_every_poll() {
-    let mut spec = awake();
-    spec.station.programs = vec![Program::new("curl.exe", [Step::Exit(9009)])];
-    let settings = Settings {
-        max_output: 16 * 1024,
-        ..settings()
-    };
-    let bench = bench_of_own_files(spec, settings).await;
+    let bench = bench_without_curl().await;
     let long = (1..1_000).map(event).collect::<String>();
     bench.sim().write_file(EVENTS, long);
     // The heartbeat is read by the same program.
